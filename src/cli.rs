@@ -1,0 +1,281 @@
+//! What can be typed. Types only, no logic.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::inventory::Selection;
+use crate::version::Version;
+
+/// Upgrade many Stackspin clusters at once over SSH.
+#[derive(Debug, Parser)]
+#[command(name = "fleet", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// The inventory: a TOML file, or a folder of them.
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "FLEET_INVENTORY",
+        default_value = "inventory",
+        value_name = "PATH"
+    )]
+    pub inventory: PathBuf,
+    /// Where runs are kept.
+    #[arg(long, global = true, env = "FLEET_RUNS", default_value = "runs", value_name = "FOLDER")]
+    pub runs: PathBuf,
+    /// Where backups are kept.
+    #[arg(long, global = true, env = "FLEET_BACKUPS", default_value = "backups", value_name = "FOLDER")]
+    pub backups: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Sub,
+}
+
+/// The subcommands; one file each in `commands/`.
+#[derive(Debug, Subcommand)]
+pub enum Sub {
+    /// Look at the inventory.
+    #[command(subcommand)]
+    Inventory(InventorySub),
+    /// Ask clusters everything that fleet knows to ask, and show it. Changes nothing.
+    Facts(FactsArgs),
+    /// Judge the pre-flight checks. Changes nothing.
+    Check(CheckArgs),
+    /// Show exactly what an upgrade would do. Changes nothing.
+    Plan(PlanArgs),
+    /// Back up, prove, migrate and post-check.
+    Upgrade(UpgradeArgs),
+    /// Look at backups.
+    #[command(subcommand)]
+    Backup(BackupSub),
+    /// Make the reports of a run anew, from its journals alone.
+    Report(ReportArgs),
+    /// List the runs.
+    Runs(FormatArgs),
+    /// Simulated Stackspin hosts on this machine, for rehearsals and tests.
+    #[command(subcommand)]
+    Lab(LabSub),
+    /// Rehearse a whole upgrade on simulated twins of the inventory's clusters.
+    Rehearse(RehearseArgs),
+}
+
+/// How output is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Args)]
+pub struct FormatArgs {
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// Which clusters.
+#[derive(Debug, Clone, Args)]
+pub struct SelectArgs {
+    /// Clusters by name, group or @tag, joined by commas; `!` in front leaves out: web,@canary,!acme.
+    #[arg(
+        long,
+        value_name = "TERMS",
+        value_delimiter = ',',
+        conflicts_with = "all",
+        allow_hyphen_values = true
+    )]
+    pub on: Vec<String>,
+    /// Every cluster of the inventory.
+    #[arg(long)]
+    pub all: bool,
+    /// Refuse to go on if more clusters than this are selected.
+    #[arg(long, value_name = "N")]
+    pub max_hosts: Option<usize>,
+}
+
+impl From<&SelectArgs> for Selection {
+    fn from(args: &SelectArgs) -> Self {
+        Self { on: args.on.clone(), all: args.all, max_hosts: args.max_hosts }
+    }
+}
+
+/// `fleet inventory …`
+#[derive(Debug, Subcommand)]
+pub enum InventorySub {
+    /// Read the inventory and say what is wrong with it.
+    Check,
+    /// Show the clusters with defaults and groups applied.
+    Show {
+        /// Which clusters; all where none are named.
+        #[command(flatten)]
+        select: SelectArgs,
+        /// The format.
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+}
+
+/// `fleet facts`
+#[derive(Debug, Args)]
+pub struct FactsArgs {
+    /// Which clusters.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The format.
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub parallel: usize,
+}
+
+/// `fleet check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Which clusters.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The format.
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// Acknowledge a warning by the check's id; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub parallel: usize,
+}
+
+/// `fleet plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which clusters.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The format.
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// The version to go to.
+    #[arg(long, value_name = "VERSION", default_value = "0.7")]
+    pub to: Version,
+    /// Acknowledge a warning by the check's id; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
+    /// Also write the plans to this file, as JSON.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub parallel: usize,
+}
+
+/// `fleet upgrade`
+#[derive(Debug, Args)]
+pub struct UpgradeArgs {
+    /// Which clusters.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The version to go to.
+    #[arg(long, value_name = "VERSION", default_value = "0.7")]
+    pub to: Version,
+    /// Acknowledge a warning by the check's id; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub parallel: usize,
+}
+
+/// `fleet backup …`
+#[derive(Debug, Subcommand)]
+pub enum BackupSub {
+    /// List the backups and whether each is proven.
+    List {
+        /// Of this cluster only.
+        cluster: Option<String>,
+        /// The format.
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// Read a whole backup back and prove it again.
+    Verify {
+        /// The cluster.
+        cluster: String,
+        /// The backup's id; the newest where none is named.
+        id: Option<String>,
+    },
+}
+
+/// `fleet report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run's id, or `last`.
+    pub run: String,
+    /// The format of what is printed; the report files are always made.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `fleet lab …`
+#[derive(Debug, Subcommand)]
+pub enum LabSub {
+    /// Start simulated hosts, write an inventory for them, and serve until interrupted.
+    Up(LabUpArgs),
+    /// What a simulated host's stand-in programs call.
+    #[command(hide = true)]
+    StandIn {
+        /// The simulated host's folder.
+        #[arg(long)]
+        host: PathBuf,
+        /// The program that was called, and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
+}
+
+/// `fleet lab up`
+#[derive(Debug, Args)]
+pub struct LabUpArgs {
+    /// The folder for the hosts and their inventory; made if it is not there.
+    #[arg(long, default_value = "lab", value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// How many hosts.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub hosts: usize,
+    /// The Stackspin version that they have.
+    #[arg(long = "stackspin", default_value = "0.6", value_name = "VERSION")]
+    pub stackspin: Version,
+    /// Applications that they have; all of the version's where none are named.
+    #[arg(long, value_delimiter = ',', value_name = "APPS")]
+    pub apps: Vec<String>,
+    /// A fault to inject on a host, as host=fault; may be given often. `fleet lab up --fault help` lists them.
+    #[arg(long, value_name = "HOST=FAULT")]
+    pub fault: Vec<String>,
+}
+
+/// `fleet rehearse`
+#[derive(Debug, Args)]
+pub struct RehearseArgs {
+    /// Which clusters of the inventory get twins.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The version the twins have.
+    #[arg(long = "from", default_value = "0.6", value_name = "VERSION")]
+    pub from: Version,
+    /// The version to go to.
+    #[arg(long, value_name = "VERSION", default_value = "0.7")]
+    pub to: Version,
+    /// The folder for twins, runs and backups; a temporary one where none is named.
+    #[arg(long, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+    /// A fault to inject on a twin, as cluster=fault; may be given often. `fleet lab up --fault help` lists them.
+    #[arg(long, value_name = "CLUSTER=FAULT")]
+    pub fault: Vec<String>,
+    /// Acknowledge a warning by the check's id; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
+}

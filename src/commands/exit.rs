@@ -1,0 +1,79 @@
+//! Exit codes (promise M18) and the one place where a command's trouble becomes text.
+
+use std::process::ExitCode;
+
+/// How a command can end well, or less well but as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// All done; nothing to do; every check passed.
+    Done = 0,
+    /// `fleet check`: the worst verdict is a warning that nobody acknowledged.
+    Warnings = 1,
+    /// `fleet plan`: there is something to do.
+    Changes = 2,
+    /// Some clusters failed or could not be reached.
+    Failed = 3,
+    /// Halted by the budget of failures.
+    Halted = 4,
+    /// Refused: a check blocks, an identity differs, a version cannot be upgraded.
+    Refused = 5,
+    /// For at least one cluster nobody knows whether a step was done.
+    InDoubt = 6,
+    /// Stopped by the operator; can be gone on with.
+    Interrupted = 7,
+    /// What was typed, or the inventory, is wrong. Nothing was done.
+    Usage = 64,
+    /// A fault of `fleet` or of this machine.
+    Internal = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what was typed.
+#[derive(Debug)]
+pub enum Trouble {
+    /// What was typed, or the inventory, is wrong: the message says what and what to type instead.
+    Usage(String),
+    /// This machine's trouble, or a fault of `fleet`.
+    Internal(String),
+}
+
+impl Trouble {
+    /// Wrong input.
+    pub fn usage(why: impl std::fmt::Display) -> Self {
+        Self::Usage(why.to_string())
+    }
+
+    /// This machine's trouble.
+    pub fn internal(why: impl std::fmt::Display) -> Self {
+        Self::Internal(why.to_string())
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// Prints the trouble, if there is one, and gives the exit code.
+#[expect(clippy::print_stderr, reason = "the one place where a command's trouble is told")]
+pub(super) fn close(result: Result<Exit, Trouble>) -> ExitCode {
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(Trouble::Usage(why)) => {
+            eprintln!("error: {why}");
+            Exit::Usage
+        }
+        Err(Trouble::Internal(why)) => {
+            eprintln!("error: on this machine: {why}");
+            Exit::Internal
+        }
+    };
+    exit.into()
+}

@@ -1,0 +1,37 @@
+//! One file a subcommand: what is typed becomes calls, what comes back becomes output and an exit code.
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Sub};
+
+mod backup;
+mod check;
+mod exit;
+mod facts;
+mod inventory;
+mod lab;
+mod output;
+mod plan;
+mod rehearse;
+mod report;
+mod runs;
+mod upgrade;
+
+pub use exit::{Exit, Trouble};
+
+/// Does what was typed.
+pub async fn run(cli: Cli) -> ExitCode {
+    let result = match &cli.command {
+        Sub::Inventory(sub) => inventory::run(&cli, sub),
+        Sub::Facts(args) => facts::run(&cli, args).await,
+        Sub::Check(args) => check::run(&cli, args).await,
+        Sub::Plan(args) => plan::run(&cli, args).await,
+        Sub::Upgrade(args) => upgrade::run(&cli, args).await,
+        Sub::Backup(sub) => backup::run(&cli, sub),
+        Sub::Report(args) => report::run(&cli, args),
+        Sub::Runs(args) => runs::run(&cli, args),
+        Sub::Lab(sub) => lab::run(&cli, sub).await,
+        Sub::Rehearse(args) => rehearse::run(&cli, args).await,
+    };
+    exit::close(result)
+}

@@ -1,0 +1,1 @@
+//! Detached commands on a host: they belong to the host, not to an SSH channel.

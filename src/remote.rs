@@ -1,0 +1,400 @@
+//! What can be asked of a host: a [`Command`], its [`Output`], and the trait [`Remote`] that carries one to
+//! the other. The words only; the one transport is `ssh`.
+
+use std::fmt;
+use std::future::Future;
+use std::io::Write;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretSlice};
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWrite;
+
+/// How long a command may take unless it says otherwise.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+/// How many bytes of each output stream are kept in memory unless the command says otherwise.
+pub const DEFAULT_LIMIT: usize = 1 << 20;
+
+/// A shell command line for a host.
+///
+/// Fixed text is `&'static str`; a word that is known only at run time enters through [`Command::arg`], which
+/// quotes it. There is no third way in, so text of a host or an inventory cannot become shell syntax.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub struct Command {
+    line: String,
+    deadline: Duration,
+    limit: usize,
+    sensitive: bool,
+    stdin: Option<std::sync::Arc<SecretSlice<u8>>>,
+}
+
+impl Command {
+    /// A command that begins with this fixed shell text.
+    #[must_use]
+    pub fn new(fixed: &'static str) -> Self {
+        Self {
+            line: fixed.to_owned(),
+            deadline: DEFAULT_DEADLINE,
+            limit: DEFAULT_LIMIT,
+            sensitive: false,
+            stdin: None,
+        }
+    }
+
+    /// Appends one word, quoted, after a blank.
+    #[must_use]
+    pub fn arg(mut self, word: impl AsRef<str>) -> Self {
+        self.line.push(' ');
+        self.line.push_str(&quote(word.as_ref()));
+        self
+    }
+
+    /// Appends words, each quoted, each after a blank.
+    #[must_use]
+    pub fn args<W: AsRef<str>>(self, words: impl IntoIterator<Item = W>) -> Self {
+        words.into_iter().fold(self, Self::arg)
+    }
+
+    /// Appends one word, quoted, with no blank before it: for `name=` + value.
+    #[must_use]
+    pub fn joined(mut self, word: impl AsRef<str>) -> Self {
+        self.line.push_str(&quote(word.as_ref()));
+        self
+    }
+
+    /// Appends fixed shell text after a blank: an option, a pipe, a redirection.
+    #[must_use]
+    pub fn fixed(mut self, fixed: &'static str) -> Self {
+        self.line.push(' ');
+        self.line.push_str(fixed);
+        self
+    }
+
+    /// Appends another whole command after a blank, as syntax: `sh -c 'a && b'` built from parts that are each
+    /// safely quoted already.
+    #[must_use]
+    pub fn then(mut self, glue: &'static str, other: &Self) -> Self {
+        self.line.push(' ');
+        self.line.push_str(glue);
+        self.line.push(' ');
+        self.line.push_str(&other.line);
+        self
+    }
+
+    /// Sets the time after which the command is given up (its outcome is then unknown).
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets how many bytes of each output stream are kept in memory.
+    #[must_use]
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Marks the output as secret: it is never written to a log.
+    #[must_use]
+    pub const fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self
+    }
+
+    /// Sends these bytes to the command's standard input. They are treated as secret and never stored with a plan.
+    #[must_use]
+    pub fn stdin(mut self, bytes: Vec<u8>) -> Self {
+        self.stdin = Some(std::sync::Arc::new(SecretSlice::from(bytes)));
+        self
+    }
+
+    /// The shell line, exactly as the host's shell will get it.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// The deadline.
+    #[must_use]
+    pub const fn time_allowed(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Bytes of each output stream kept in memory.
+    #[must_use]
+    pub const fn memory_allowed(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether the output must stay out of every log.
+    #[must_use]
+    pub const fn is_sensitive(&self) -> bool {
+        self.sensitive
+    }
+
+    /// What goes to standard input.
+    #[must_use]
+    pub fn input(&self) -> Option<&[u8]> {
+        self.stdin.as_ref().map(|bytes| bytes.expose_secret())
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Command").field(&self.line).finish()
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl PartialEq for Command {
+    /// Equal when the host would be asked the same; standard input is secret and not compared.
+    fn eq(&self, other: &Self) -> bool {
+        self.line == other.line && self.deadline == other.deadline && self.sensitive == other.sensitive
+    }
+}
+
+/// A command as a plan file stores it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    line: String,
+    deadline_seconds: u64,
+    #[serde(default = "default_limit")]
+    limit: usize,
+    #[serde(default)]
+    sensitive: bool,
+}
+
+const fn default_limit() -> usize {
+    DEFAULT_LIMIT
+}
+
+impl From<Written> for Command {
+    fn from(written: Written) -> Self {
+        Self {
+            line: written.line,
+            deadline: Duration::from_secs(written.deadline_seconds),
+            limit: written.limit,
+            sensitive: written.sensitive,
+            stdin: None,
+        }
+    }
+}
+
+impl From<Command> for Written {
+    fn from(command: Command) -> Self {
+        Self {
+            line: command.line,
+            deadline_seconds: command.deadline.as_secs(),
+            limit: command.limit,
+            sensitive: command.sensitive,
+        }
+    }
+}
+
+/// Quotes a word for a POSIX shell: bare where it is harmless, in single quotes otherwise.
+///
+/// A NUL byte cannot be said to a shell at all; it is dropped, and no path or name on a host can hold one.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    // A leading `=` or `~` or a bare `a=b` in command position would mean something; arguments never stand there,
+    // but zsh expands a leading `=`.
+    if !word.is_empty() && !word.starts_with('=') && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\0', "").replace('\'', r"'\''"))
+}
+
+/// How a remote process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// Its exit status.
+    Code(u32),
+    /// The name of the signal that ended it, without `SIG`.
+    Signal(String),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(name) => write!(f, "signal {name}"),
+        }
+    }
+}
+
+/// What a command that came to its end gave back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// How it ended.
+    pub exit: Exit,
+    /// Standard output, up to the command's limit.
+    pub stdout: Vec<u8>,
+    /// Standard error, up to the command's limit.
+    pub stderr: Vec<u8>,
+    /// Bytes that did not fit into memory (they are in the log, where one was given and the command is not sensitive).
+    pub dropped: u64,
+}
+
+impl Output {
+    /// Whether it ended with exit status 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.exit == Exit::Code(0)
+    }
+
+    /// Standard output as text; what is not UTF-8 is replaced.
+    #[must_use]
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.stdout)
+    }
+
+    /// The last lines of standard error (of standard output where that is empty), as one cleaned line for messages.
+    #[must_use]
+    pub fn complaint(&self) -> String {
+        let stderr = String::from_utf8_lossy(&self.stderr);
+        let text = if stderr.trim().is_empty() { self.text() } else { stderr };
+        let lines: Vec<&str> = text.trim().lines().rev().take(3).collect();
+        let joined = lines.into_iter().rev().collect::<Vec<_>>().join(" / ");
+        let clean = printable(&joined);
+        match clean.char_indices().nth(400) {
+            Some((end, _)) => format!("{}…", &clean[..end]),
+            None => clean,
+        }
+    }
+}
+
+/// A text from a host, made harmless for a terminal and for one line: every control character (escape sequences
+/// begin with one), bidirectional override and line separator is replaced by `·`; tabs become blanks.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\t' => ' ',
+            '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}' => '·',
+            c if c.is_control() => '·',
+            c => c,
+        })
+        .collect()
+}
+
+/// Why a command has no output. Each says whether the host may have acted: see [`RemoteError::in_doubt`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteError {
+    /// No connection could be made; nothing was sent.
+    #[error("cannot reach {address}: {why}")]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// The network's own words.
+        why: String,
+    },
+    /// The host's key is not the one that is known; nothing was sent.
+    #[error("{0}")]
+    HostKey(String),
+    /// The host did not take any way to log in; nothing was sent.
+    #[error("{0}")]
+    Auth(String),
+    /// The host refused to start the command; it did not run.
+    #[error("the host refused the command: {0}")]
+    Refused(String),
+    /// The connection ended before the command's exit status came.
+    #[error("the connection was lost before the command ended: {0}")]
+    Lost(String),
+    /// The command did not end in the time it was given. It may still be running.
+    #[error("no end within {} s", .0.as_secs())]
+    Deadline(Duration),
+    /// This machine's own trouble: a key file that cannot be read, a full disk.
+    #[error("on this machine: {0}")]
+    Here(String),
+}
+
+impl RemoteError {
+    /// Whether the host may have done what it was asked: then the outcome is *in doubt*.
+    #[must_use]
+    pub const fn in_doubt(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Deadline(_))
+    }
+
+    /// A stable id of the kind, by which failures are grouped.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::HostKey(_) => "host-key",
+            Self::Auth(_) => "authentication",
+            Self::Refused(_) => "refused-by-host",
+            Self::Lost(_) => "connection-lost",
+            Self::Deadline(_) => "deadline",
+            Self::Here(_) => "this-machine",
+        }
+    }
+}
+
+/// A host that can be asked things. One connection stands behind it for a whole run.
+pub trait Remote: Send + Sync {
+    /// Runs a command to its end. Everything it prints is also appended to `log` as it arrives, unless the command is
+    /// sensitive.
+    fn run(
+        &self,
+        command: &Command,
+        log: &mut (dyn Write + Send),
+    ) -> impl Future<Output = Result<Output, RemoteError>> + Send;
+
+    /// Runs a command and hands its whole standard output to `sink`; [`Output::stdout`] stays empty.
+    ///
+    /// `Ok` with [`Output::success`] means that end-of-file *and* exit status 0 were seen: the stream is whole. A connection
+    /// that dies in the middle is `Err(Lost)`, never a short success (libraries 0.5).
+    fn stream(
+        &self,
+        command: &Command,
+        sink: &mut (dyn AsyncWrite + Unpin + Send),
+    ) -> impl Future<Output = Result<Output, RemoteError>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn harmless_words_stay_bare_and_others_are_quoted() {
+        assert_eq!(quote("v0.7"), "v0.7");
+        assert_eq!(quote("a b"), "'a b'");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote("$(reboot)"), "'$(reboot)'");
+        assert_eq!(quote("=ls"), "'=ls'");
+        assert_eq!(quote("~root"), "'~root'");
+    }
+
+    #[test]
+    fn control_characters_become_dots() {
+        assert_eq!(printable("a\u{1b}[31mred\u{7}\r\n\tb"), "a·[31mred··· b");
+        assert_eq!(printable("\u{9b}31m\u{202e}abc"), "·31m·abc");
+    }
+
+    #[test]
+    fn a_stored_command_is_the_same_command_without_its_input() {
+        let command = Command::new("cat >").arg("/etc/x y").stdin(b"hunter2".to_vec()).sensitive();
+        let json = serde_json::to_string(&command).unwrap();
+        assert!(!json.contains("hunter2"));
+        assert!(!format!("{command:?}").contains("hunter2"));
+        let back: Command = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, command);
+        assert_eq!(back.input(), None);
+    }
+}

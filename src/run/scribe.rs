@@ -1,0 +1,131 @@
+//! The scribe of a step: everything a step asks of a host goes through it, so that journal and log miss nothing.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use tokio::io::AsyncWrite;
+
+use crate::event::{Failure, What};
+use crate::journal::Journal;
+use crate::remote::{Command, Output, Remote, RemoteError, printable};
+
+/// How a step can go wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// What the step wanted is known not to be so.
+    Failed(Failure),
+    /// Nobody knows whether it is so.
+    InDoubt(Failure),
+}
+
+/// Writes down what a step does.
+#[derive(Debug)]
+pub struct Scribe<'a> {
+    journal: &'a mut Journal,
+    step: &'a str,
+    log: File,
+}
+
+impl<'a> Scribe<'a> {
+    /// A scribe for this step, whose commands' output goes to `log`.
+    pub fn new(journal: &'a mut Journal, step: &'a str, log: &Path) -> io::Result<Self> {
+        Ok(Self { journal, step, log: crate::state::make_file(log)? })
+    }
+
+    /// Runs a command that must end with exit status 0.
+    pub async fn demand<R: Remote>(&mut self, remote: &R, command: &Command) -> Result<Output, Trouble> {
+        let output = self.ask(remote, command).await?;
+        if output.success() { Ok(output) } else { Err(Trouble::Failed(self.complaint(command, &output))) }
+    }
+
+    /// Runs a command to its end, whatever its exit status.
+    pub async fn ask<R: Remote>(&mut self, remote: &R, command: &Command) -> Result<Output, Trouble> {
+        self.open(command)?;
+        let began = Instant::now();
+        let answer = remote.run(command, &mut self.log).await;
+        self.ended(command, began, answer)
+    }
+
+    /// Runs a command that must end with exit status 0 and hands its whole output to `sink`.
+    pub async fn stream<R: Remote>(
+        &mut self,
+        remote: &R,
+        command: &Command,
+        sink: &mut (dyn AsyncWrite + Unpin + Send),
+    ) -> Result<Output, Trouble> {
+        self.open(command)?;
+        let began = Instant::now();
+        let answer = remote.stream(command, sink).await;
+        let output = self.ended(command, began, answer)?;
+        if output.success() { Ok(output) } else { Err(Trouble::Failed(self.complaint(command, &output))) }
+    }
+
+    /// Records one sentence for people.
+    pub fn note(&mut self, text: impl AsRef<str>) -> Result<(), Trouble> {
+        self.record(What::Noted { step: self.step.to_owned(), text: printable(text.as_ref()) })
+    }
+
+    /// Records an event of this step.
+    pub fn record(&mut self, what: What) -> Result<(), Trouble> {
+        self.journal.record(what).map_err(|error| here(&error))
+    }
+
+    /// The step's id.
+    #[must_use]
+    pub const fn step(&self) -> &str {
+        self.step
+    }
+
+    fn open(&mut self, command: &Command) -> Result<(), Trouble> {
+        writeln!(self.log, "$ {}", command.line()).map_err(|error| here(&error))
+    }
+
+    fn ended(
+        &mut self,
+        command: &Command,
+        began: Instant,
+        answer: Result<Output, RemoteError>,
+    ) -> Result<Output, Trouble> {
+        let exit = match &answer {
+            Ok(output) => output.exit.to_string(),
+            Err(error) => printable(&error.to_string()),
+        };
+        writeln!(self.log, "# {exit}").map_err(|error| here(&error))?;
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.record(What::Ran {
+            step: self.step.to_owned(),
+            line: command.line().to_owned(),
+            exit,
+            took_ms,
+        })?;
+        answer.map_err(|error| lost(&error))
+    }
+
+    fn complaint(&self, command: &Command, output: &Output) -> Failure {
+        let said =
+            if command.is_sensitive() { "its output is secret".to_owned() } else { output.complaint() };
+        let line: String = command.line().chars().take(120).collect();
+        Failure::new("command-failed", format!("`{line}` ended with {}: {said}", output.exit))
+    }
+}
+
+/// A remote error as the trouble of a step: what may have happened is in doubt, what cannot have happened failed.
+#[must_use]
+pub fn lost(error: &RemoteError) -> Trouble {
+    let failure = Failure::new(error.kind(), error.to_string());
+    if error.in_doubt() {
+        Trouble::InDoubt(failure.read("docs/operating.md#in-doubt"))
+    } else {
+        Trouble::Failed(failure)
+    }
+}
+
+/// This machine's own trouble as the trouble of a step.
+#[must_use]
+pub fn here(error: &io::Error) -> Trouble {
+    Trouble::Failed(
+        Failure::new("this-machine", error.to_string()).read("docs/operating.md#trouble-on-this-machine"),
+    )
+}

@@ -1,0 +1,173 @@
+//! The run folder: plain files that a person can read, grep and copy.
+//!
+//! ```text
+//! runs/<run id>/run.json                              who, when, what was typed, which clusters
+//! runs/<run id>/report.{md,json}                      the fleet's summary
+//! runs/<run id>/<cluster>/journal.ndjson              the cluster's events
+//! runs/<run id>/<cluster>/report.{md,json}
+//! runs/<run id>/<cluster>/<rung>/{plan,before,after}.json
+//! runs/<run id>/<cluster>/<rung>/steps/<step>.log     what each step's commands printed
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::version::Version;
+
+/// The version of the stored form of [`Run`].
+pub const SCHEMA: u32 = 1;
+
+/// What `run.json` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// [`SCHEMA`] at the time of writing.
+    pub schema: u32,
+    /// The run's id: its start in UTC and four random letters, so that a listing is in order of time.
+    pub id: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// User and machine.
+    pub by: String,
+    /// The `fleet` that ran.
+    pub fleet: String,
+    /// The command line.
+    pub typed: Vec<String>,
+    /// The version aimed at.
+    pub target: Version,
+    /// The clusters, in order of name.
+    pub clusters: Vec<String>,
+    /// Warnings the operator acknowledged, by check id.
+    pub acknowledged: Vec<String>,
+}
+
+/// A run's folder.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes a new run's folder and writes its `run.json`.
+    pub fn create(root: &Path, run: &Run) -> io::Result<Self> {
+        make_folder(root)?;
+        let path = root.join(&run.id);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        write_json(&path.join("run.json"), run)?;
+        Ok(Self { path })
+    }
+
+    /// Opens the folder of a run that was.
+    #[must_use]
+    pub fn open(root: &Path, id: &str) -> Self {
+        Self { path: root.join(id) }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its `run.json`.
+    pub fn run(&self) -> io::Result<Run> {
+        read_json(&self.path.join("run.json"))
+    }
+
+    /// The folder of one of its clusters; made if it is not there.
+    pub fn cluster(&self, name: &str) -> io::Result<ClusterFolder> {
+        let path = self.path.join(name);
+        make_folder(&path)?;
+        Ok(ClusterFolder { path })
+    }
+}
+
+/// Every run below `root`, oldest first. A folder without a readable `run.json` is given with the reason.
+pub fn runs(root: &Path) -> io::Result<Vec<(RunFolder, io::Result<Run>)>> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut folders: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<_>>()?;
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    Ok(folders
+        .into_iter()
+        .map(|path| {
+            let folder = RunFolder { path };
+            let run = folder.run();
+            (folder, run)
+        })
+        .collect())
+}
+
+/// A cluster's folder in a run.
+#[derive(Debug, Clone)]
+pub struct ClusterFolder {
+    path: PathBuf,
+}
+
+impl ClusterFolder {
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its journal.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.ndjson")
+    }
+
+    /// The folder of one rung; made if it is not there.
+    pub fn rung(&self, migration: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(migration);
+        make_folder(&path.join("steps"))?;
+        Ok(path)
+    }
+}
+
+/// Makes a folder that only its owner can enter, and those above it.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Creates a file that only its owner can read; an existing one is emptied.
+pub fn make_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Writes bytes so that the file is either as before or whole: beside it, synced, then renamed.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let mut file = make_file(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Writes a value as indented JSON, whole or not at all.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write_whole(path, text.as_bytes())
+}
+
+/// Reads a value from JSON; the error names the file.
+pub fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<T> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = fs::read(path).map_err(|error| io::Error::new(error.kind(), named(&error)))?;
+    serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, named(&error)))
+}
