@@ -13,6 +13,7 @@ mod rules;
 mod secret;
 mod select;
 mod settings;
+mod union;
 mod write;
 
 pub use fault::{Fault, InventoryError, Place};
