@@ -15,7 +15,7 @@ use crate::journal::Journal;
 use crate::plan::{Action, Plan, Step};
 use crate::planner::{self, Planned};
 use crate::remote::{Remote, RemoteError};
-use crate::state::{ClusterFolder, write_json};
+use crate::state::{ClusterFolder, step_log, write_json};
 use crate::version::Version;
 
 pub mod copy;
@@ -204,7 +204,7 @@ async fn carry_out<R: Remote>(
             left = Left::Dirty { at: step.id.clone() };
         }
         let began = Instant::now();
-        let log = rung.join("steps").join(format!("{}.log", step.id.replace('/', "_")));
+        let log = rung.join(step_log(&step.id));
         let done = {
             let mut scribe = Scribe::new(journal, &step.id, &log)?;
             ground.act(remote, step, &mut scribe).await
