@@ -197,7 +197,8 @@ fn every_page_and_heading_that_a_message_points_to_is_there() {
             let target: String =
                 text[at..].chars().take_while(|c| c.is_alphanumeric() || "/._-#".contains(*c)).collect();
             let target = target.trim_end_matches('.');
-            let (page, heading) = target.split_once('#').map_or((target, ""), |(page, heading)| (page, heading));
+            let (page, heading) =
+                target.split_once('#').map_or((target, ""), |(page, heading)| (page, heading));
             if !page.ends_with(".md") {
                 continue;
             }

@@ -113,8 +113,10 @@ fn must_hold(plan: &Plan) {
     let restore = position("to-0.7/restore-secrets").unwrap();
     assert!(save < position("to-0.7/switch-branch").unwrap());
     assert!(position("to-0.7/oas-secrets-gone").unwrap() < restore);
-    let (Action::Objects(Objects::Save { objects: saved, .. }), Action::Objects(Objects::Restore { objects: back, .. })) =
-        (&plan.steps[save].action, &plan.steps[restore].action)
+    let (
+        Action::Objects(Objects::Save { objects: saved, .. }),
+        Action::Objects(Objects::Restore { objects: back, .. }),
+    ) = (&plan.steps[save].action, &plan.steps[restore].action)
     else {
         panic!("save and restore are no longer objects")
     };

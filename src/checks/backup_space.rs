@@ -1,7 +1,8 @@
 //! Room for this cluster's backup on the provisioning machine.
 
-use super::{Check, Verdict, When, human_bytes, judged};
+use super::{Check, Verdict, When, judged};
 use crate::facts::Facts;
+use crate::form::bytes;
 
 pub(super) const CHECK: Check = Check {
     id: "backup-space",
@@ -18,12 +19,8 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
         let data = volumes.saturating_add(now.k3s.get()?.size);
         // Archives of data that does not compress are a little larger than the data.
         let need = data.saturating_add(data.div_ceil(10));
-        let seen = format!(
-            "the backup needs up to {}, {} has {} free",
-            human_bytes(need),
-            here.backups,
-            human_bytes(here.free)
-        );
+        let seen =
+            format!("the backup needs up to {}, {} has {} free", bytes(need), here.backups, bytes(here.free));
         Ok(if here.free < need {
             Verdict::block(seen)
         } else if here.free < need.saturating_mul(2) {

@@ -1,9 +1,10 @@
 //! Room on the host: for the new images, for k3s at work, and for a restore beside the live data.
 
-use super::{Check, Findings, Verdict, When, human_bytes, judged, percent};
+use super::{Check, Findings, Verdict, When, judged, percent};
 use crate::event::Level;
 use crate::facts::Facts;
 use crate::facts::disks::Filesystem;
+use crate::form::bytes;
 
 const GIB: u64 = 1 << 30;
 /// The images of the next release, which k3s holds beside the old ones until it cleans up.
@@ -50,7 +51,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
             findings.add(level, found);
         }
         let seen: Vec<String> =
-            disks.iter().map(|disk| format!("{} free on {}", human_bytes(disk.free), disk.mount)).collect();
+            disks.iter().map(|disk| format!("{} free on {}", bytes(disk.free), disk.mount)).collect();
         Ok(findings.verdict(seen.join(", ")))
     })
 }
@@ -62,15 +63,15 @@ fn judge_one(disk: &Filesystem, used: u64) -> (Level, String) {
         .map(|(_, bytes)| bytes)
         .sum();
     let free = percent(disk.free, disk.size);
-    let seen = format!("{} has {} free ({free} %)", disk.mount, human_bytes(disk.free));
+    let seen = format!("{} has {} free ({free} %)", disk.mount, bytes(disk.free));
     if disk.free < need {
-        (Level::Block, format!("{seen}, the upgrade needs {}", human_bytes(need)))
+        (Level::Block, format!("{seen}, the upgrade needs {}", bytes(need)))
     } else if free < EVICTION_PERCENT {
         (Level::Block, format!("{seen}; below {EVICTION_PERCENT} % Kubernetes evicts pods"))
     } else if free < COLLECTION_PERCENT {
         (Level::Warn, format!("{seen}; below {COLLECTION_PERCENT} % Kubernetes deletes images"))
     } else if disk.free < used.saturating_add(need) {
-        let used = human_bytes(used);
+        let used = bytes(used);
         (Level::Warn, format!("{seen}, too little for a restore beside the live volumes ({used})"))
     } else {
         (Level::Pass, seen)

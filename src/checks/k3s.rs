@@ -1,8 +1,9 @@
 //! The k3s service and its datastore, which the backup copies while k3s stands still.
 
-use super::{Check, Verdict, When, human_bytes, judged};
+use super::{Check, Verdict, When, judged};
 use crate::facts::Facts;
 use crate::facts::k3s::Datastore;
+use crate::form::bytes;
 
 pub(super) const CHECK: Check = Check {
     id: "k3s",
@@ -35,7 +36,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
                 Verdict::warn(format!("{version} is active with etcd, where Stackspin has sqlite"))
             }
             (Datastore::Sqlite, None) => {
-                Verdict::pass(format!("{version} is active, its datastore has {}", human_bytes(k3s.size)))
+                Verdict::pass(format!("{version} is active, its datastore has {}", bytes(k3s.size)))
             }
         })
     })

@@ -1,7 +1,8 @@
 //! Memory of the host: an upgrade starts new pods beside the old ones.
 
-use super::{Check, Verdict, When, human_bytes, judged};
+use super::{Check, Verdict, When, judged};
 use crate::facts::Facts;
+use crate::form::bytes;
 
 /// With less, the kernel is likely to kill something during the upgrade.
 const BLOCK: u64 = 256 << 20;
@@ -19,8 +20,7 @@ pub(super) const CHECK: Check = Check {
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let memory = now.memory.get()?;
-        let seen =
-            format!("{} of {} memory available", human_bytes(memory.available), human_bytes(memory.total));
+        let seen = format!("{} of {} memory available", bytes(memory.available), bytes(memory.total));
         Ok(if memory.available < BLOCK {
             Verdict::block(seen)
         } else if memory.available < WARN {

@@ -263,25 +263,9 @@ fn percent(part: u64, whole: u64) -> u128 {
     (u128::from(part) * 100).checked_div(u128::from(whole)).unwrap_or(0)
 }
 
-/// Bytes for people, in units of 1024, rounded down: `512 B`, `4.7 GiB`, `820 MiB`.
-#[must_use]
-pub fn human_bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
-    let (unit, shift) = UNITS.into_iter().find(|(_, shift)| bytes >> shift > 0).unwrap_or(("B", 0));
-    let whole = bytes >> shift;
-    let tenth = ((bytes & ((1 << shift) - 1)) * 10) >> shift;
-    if shift > 0 && whole < 10 { format!("{whole}.{tenth} {unit}") } else { format!("{whole} {unit}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_rounded_down_in_units_people_know() {
-        let shown = [0, 1023, 1024, 5_000_000_000, 900_000_000, u64::MAX].map(human_bytes);
-        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "4.6 GiB", "858 MiB", "16777215 TiB"]);
-    }
 
     #[test]
     fn a_long_list_says_how_many_are_left_out() {

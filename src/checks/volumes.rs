@@ -1,9 +1,10 @@
 //! Volumes: each in use, and in a folder of the host that can be copied. The policy `Delete` is Stackspin's normal one.
 
-use super::{Check, Findings, Verdict, When, counted, human_bytes, judged};
+use super::{Check, Findings, Verdict, When, counted, judged};
 use crate::event::Level;
 use crate::facts::Facts;
 use crate::facts::volumes::Volume;
+use crate::form::bytes;
 
 pub(super) const CHECK: Check = Check {
     id: "volumes",
@@ -26,7 +27,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
                 findings.add(level, found);
             }
         }
-        let used = human_bytes(volumes.iter().map(|volume| volume.used).sum());
+        let used = bytes(volumes.iter().map(|volume| volume.used).sum());
         let deleted = volumes.iter().filter(|volume| volume.policy == "Delete").count();
         let policy = match deleted {
             0 => "none is deleted with its claim".to_owned(),

@@ -1,10 +1,11 @@
 //! Volumes before and after: the same claims hold the same volumes, in the same folders, with their data.
 
-use super::{Check, Findings, Verdict, When, counted, earlier, human_bytes, judged};
+use super::{Check, Findings, Verdict, When, counted, earlier, judged};
 use crate::event::Level;
 use crate::facts::Facts;
 use crate::facts::claims::Claim;
 use crate::facts::volumes::Volume;
+use crate::form::bytes;
 
 pub(super) const CHECK: Check = Check {
     id: "volumes-unchanged",
@@ -59,7 +60,7 @@ fn fault(
     } else if !new.exists {
         Some((Level::Block, format!("its folder is gone: {}", new.folder)))
     } else if new.used < old.used >> 1 {
-        let (old, new) = (human_bytes(old.used), human_bytes(new.used));
+        let (old, new) = (bytes(old.used), bytes(new.used));
         Some((Level::Warn, format!("it held {old} before, and {new} now")))
     } else {
         None

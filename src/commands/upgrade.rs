@@ -65,8 +65,15 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
     let (listener, events) = unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));
     let count = clusters.len();
-    let rollout =
-        Rollout { target, acknowledged, parallel, run: folder.clone(), backups, listener, stop: Arc::clone(&stop) };
+    let rollout = Rollout {
+        target,
+        acknowledged,
+        parallel,
+        run: folder.clone(),
+        backups,
+        listener,
+        stop: Arc::clone(&stop),
+    };
     let work = async { tokio::join!(rollout.upgrade(clusters), crate::report::live::show(events, count)).0 };
     let mut work = pin!(work);
     let results = loop {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::cluster::{ClusterReport, Ending};
-use super::form;
+use crate::form;
 use crate::state::Run;
 
 /// A run and what became of its clusters.

@@ -8,8 +8,8 @@ use super::cluster::{
     BackupReport, ChecksReport, ClusterReport, CommandReport, Ending, NoteReport, RemedyReport, Rung, State,
     StepEnding, StepReport,
 };
-use super::form;
 use crate::event::{Event, Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
+use crate::form;
 use crate::journal::JournalError;
 use crate::remote::printable;
 use crate::state::step_log;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::form::{bytes, clock, count, seconds, span};
 use crate::event::{Event, Failure, Left, Outcome, StepEnd, What};
+use crate::form::{bytes, clock, count, seconds, span};
 use crate::remote::printable;
 
 /// How many clusters have a line of their own on a terminal; the total line counts the others.

@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 
 use super::cluster::{ClusterReport, State, StepReport};
 use super::fleet::{FleetReport, Group};
-use super::form::{bytes, clock, count, moment, seconds, span};
 use super::next::{Next, next, next_all};
 use crate::event::{Judgement, When};
+use crate::form::{bytes, clock, count, moment, seconds, span};
 use crate::plan::Class;
 use crate::remote::{printable, quote};
 use crate::state::Run;

@@ -9,7 +9,6 @@ mod cluster;
 mod files;
 mod fleet;
 mod fold;
-mod form;
 pub mod json;
 pub mod live;
 mod markdown;

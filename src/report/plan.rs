@@ -1,8 +1,8 @@
 //! A plan as text for people: every step with what exactly it does.
 
 use std::fmt::Write;
-use std::time::Duration;
 
+use crate::form::{about, bytes};
 use crate::plan::{Action, Backup, Class, Objects, Plan, Step};
 use crate::remote::printable;
 
@@ -19,10 +19,10 @@ pub fn plan_text(plan: &Plan) -> String {
         &format!(
             "  {} steps, about {}, of which about {} downtime; needs {} here and {} on the host",
             plan.steps.len(),
-            span(plan.expected()),
-            span(plan.downtime()),
-            size(here),
-            size(there)
+            about(plan.expected()),
+            about(plan.downtime()),
+            bytes(here),
+            bytes(there)
         ),
     );
     line(
@@ -46,13 +46,13 @@ pub fn plan_text(plan: &Plan) -> String {
 
 fn write_step(text: &mut String, number: usize, step: &Step) {
     line(text, &format!("  {number:>2}. {}  {}", step.id, printable(&step.title)));
-    let mut traits = vec![step.class.as_str().to_owned(), format!("about {}", span(step.expected))];
-    traits.push(format!("at most {}", span(step.deadline)));
+    let mut traits = vec![step.class.as_str().to_owned(), format!("about {}", about(step.expected))];
+    traits.push(format!("at most {}", about(step.deadline)));
     if !step.downtime.is_zero() {
-        traits.push(format!("downtime about {}", span(step.downtime)));
+        traits.push(format!("downtime about {}", about(step.downtime)));
     }
     if step.disk_here > 0 {
-        traits.push(format!("{} here", size(step.disk_here)));
+        traits.push(format!("{} here", bytes(step.disk_here)));
     }
     if step.class != Class::ReadOnly {
         traits.push(format!("if interrupted: {}", step.redo.describe()));
@@ -97,7 +97,7 @@ fn copied(backup: &Backup) -> Vec<String> {
         } else {
             format!("{}/{}", volume.namespace, volume.claim)
         };
-        lines.push(format!("volume {claim}: {} ({})", volume.folder, size(volume.used)));
+        lines.push(format!("volume {claim}: {} ({})", volume.folder, bytes(volume.used)));
     }
     if let Some(folder) = cluster_dir {
         lines.push(format!("on this machine: {}", folder.display()));
@@ -108,48 +108,4 @@ fn copied(backup: &Backup) -> Vec<String> {
 fn line(text: &mut String, content: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{content}");
-}
-
-/// A time as people say it: `40 s`, `12 min`, `1 h 05 min`.
-#[must_use]
-#[expect(clippy::integer_division, reason = "whole minutes are what is shown")]
-pub fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    if seconds < 90 {
-        return format!("{seconds} s");
-    }
-    let minutes = (seconds + 30) / 60;
-    if minutes < 60 {
-        format!("{minutes} min")
-    } else {
-        format!("{} h {:02} min", minutes / 60, minutes % 60)
-    }
-}
-
-/// A size as people say it: `3.2 GiB`.
-#[must_use]
-#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-pub fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_sizes_read_as_people_say_them() {
-        assert_eq!(span(Duration::from_secs(40)), "40 s");
-        assert_eq!(span(Duration::from_secs(719)), "12 min");
-        assert_eq!(span(Duration::from_secs(3900)), "1 h 05 min");
-        assert_eq!(size(900), "900 B");
-        assert_eq!(size(3 << 30), "3.0 GiB");
-    }
 }

@@ -8,9 +8,9 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::cluster::ClusterReport;
 use super::fleet::{FleetReport, Group};
-pub use super::form::moment;
-use super::form::{count, span};
 use super::next::{next_all, with_places};
+pub use crate::form::moment;
+use crate::form::{count, span};
 use crate::remote::printable;
 
 /// How wide the screen is, and whether it can be trusted to show more than ASCII.

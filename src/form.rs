@@ -1,9 +1,10 @@
-//! How times, sizes and numbers are written in every report.
+//! How times, sizes and numbers are written, everywhere.
 
 use jiff::Timestamp;
 
 /// A stretch of time for people: `340 ms`, `5 s`, `1 m 05 s`, `2 h 00 m 09 s`.
-pub(super) fn span(ms: u64) -> String {
+#[must_use]
+pub fn span(ms: u64) -> String {
     if ms < 1000 {
         return format!("{ms} ms");
     }
@@ -17,12 +18,29 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// A stretch of whole seconds, written like [`span`].
-pub(super) fn seconds(seconds: u64) -> String {
+#[must_use]
+pub fn seconds(seconds: u64) -> String {
     if seconds == 0 { "0 s".to_owned() } else { span(seconds.saturating_mul(1000)) }
 }
 
+/// An expected time for people, no more exact than it is known: `40 s`, `12 min`, `1 h 05 min`.
+#[must_use]
+pub fn about(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 90 {
+        return format!("{seconds} s");
+    }
+    let minutes = (seconds + 30).div_euclid(60);
+    if minutes < 60 {
+        format!("{minutes} min")
+    } else {
+        format!("{} h {:02} min", minutes.div_euclid(60), minutes % 60)
+    }
+}
+
 /// Bytes for people, in binary units with one digit after the point: `1.4 GiB`.
-pub(super) fn bytes(bytes: u64) -> String {
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -47,23 +65,32 @@ pub fn moment(at: Timestamp) -> String {
 }
 
 /// The time of day of a moment, UTC: `10:15:00`.
-pub(super) fn clock(at: Timestamp) -> String {
+#[must_use]
+pub fn clock(at: Timestamp) -> String {
     at.strftime("%H:%M:%S").to_string()
 }
 
 /// Milliseconds from one moment to another; 0 where a clock went back.
-pub(super) fn between(from: Timestamp, to: Timestamp) -> u64 {
+#[must_use]
+pub fn between(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.as_millisecond().saturating_sub(from.as_millisecond())).unwrap_or(0)
 }
 
 /// `1 cluster`, `2 clusters`.
-pub(super) fn count(number: usize, one: &str) -> String {
+#[must_use]
+pub fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn expected_times_are_no_more_exact_than_they_are_known() {
+        let about = |seconds| about(std::time::Duration::from_secs(seconds));
+        assert_eq!([about(40), about(719), about(3900)], ["40 s", "12 min", "1 h 05 min"]);
+    }
 
     #[test]
     fn times_are_written_as_people_say_them() {
