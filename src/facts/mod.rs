@@ -10,10 +10,13 @@ pub mod claims;
 pub mod clock;
 pub mod disks;
 pub mod flux;
+mod frames;
+mod gather;
 pub mod here;
 pub mod identity;
 pub mod installed;
 pub mod k3s;
+pub mod kubernetes;
 pub mod login;
 pub mod memory;
 pub mod nightly;
@@ -30,6 +33,7 @@ pub mod variables;
 pub mod volumes;
 pub mod web;
 
+pub use gather::gather;
 pub use installed::Installed;
 
 /// The version of the stored form of [`Facts`].
