@@ -2,9 +2,10 @@
 //!
 //! An answer is judged here, in Rust, from JSON; see facts section 5.2 for why Ready alone is not enough.
 
-use serde_json::Value;
-
 use crate::facts::flux::{self, Flux, Kustomization, Ready, Release, Source};
+use crate::facts::kubernetes::List;
+use crate::facts::nodes::{self, Node};
+use crate::facts::pods::{self, Pod, Pods};
 use crate::plan::Probe;
 use crate::remote::{Command, printable};
 use crate::version::Revision;
@@ -66,28 +67,32 @@ pub fn ask(probe: &Probe) -> Command {
 /// waited for: the API is away for seconds at a time while k3s restarts.
 #[must_use]
 pub fn judge(probe: &Probe, answer: &str) -> Progress {
-    let list: Value = match serde_json::from_str(answer) {
+    let list = match List::read(answer) {
         Ok(list) => list,
-        Err(error) => return waiting_for_api(&format!("its answer cannot be read: {error}")),
+        Err(why) => return waiting_for_api(&format!("its answer cannot be read: {why}")),
     };
-    if let Probe::ClusterReady = probe {
-        return cluster_ready(&list);
-    }
-    let flux = flux::from_list(&list);
-    match probe {
-        Probe::ClusterReady => cluster_ready(&list),
-        Probe::SourceWants { source, branch } => of_source(&flux, source, |found| wants(found, branch)),
-        Probe::SourceAt { source, branch } => of_source(&flux, source, |found| at(found, branch)),
-        Probe::SourceSuspended { source, suspended } => of_source(&flux, source, |found| {
+    read(probe, &list).unwrap_or_else(|why| waiting_for_api(&format!("its answer cannot be read: {why}")))
+}
+
+fn read(probe: &Probe, list: &List) -> Result<Progress, String> {
+    let flux = || flux::of_list(list);
+    Ok(match probe {
+        Probe::ClusterReady => cluster_ready(&nodes::read(list)?, &pods::read(list)?),
+        Probe::SourceWants { source, branch } => of_source(&flux()?, source, |found| wants(found, branch)),
+        Probe::SourceAt { source, branch } => of_source(&flux()?, source, |found| at(found, branch)),
+        Probe::SourceSuspended { source, suspended } => of_source(&flux()?, source, |found| {
             if found.suspended == *suspended {
                 Progress::Reached(probe.to_string())
             } else {
                 not_yet("GitRepository", &found.namespace, &found.name, "not yet so")
             }
         }),
-        Probe::ReleaseGone { name } => gone(&flux, name),
-        Probe::Converged { source } => of_source(&flux, source, |found| converged(&flux, found)),
-    }
+        Probe::ReleaseGone { name } => gone(&flux()?, name),
+        Probe::Converged { source } => {
+            let flux = flux()?;
+            of_source(&flux, source, |found| converged(&flux, found))
+        }
+    })
 }
 
 /// What it means that the API did not answer.
@@ -104,30 +109,20 @@ fn stuck(kind: &'static str, namespace: &str, name: &str, message: &str, termina
     Stuck { kind, namespace: namespace.into(), name: name.into(), message: printable(message), terminal }
 }
 
-fn cluster_ready(list: &Value) -> Progress {
-    let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let true_condition = |item: &Value, kind: &str| {
-        item["status"]["conditions"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"))
-    };
-    let nodes: Vec<&Value> = items.iter().filter(|item| item["kind"] == "Node").collect();
+fn cluster_ready(nodes: &[Node], pods: &Pods) -> Progress {
     if nodes.is_empty() {
         return not_yet("Node", "", "", "no node has registered");
     }
     let mut waiting: Vec<Stuck> = nodes
         .iter()
-        .filter(|node| !true_condition(node, "Ready"))
-        .map(|node| stuck("Node", "", &text(&node["metadata"]["name"]), "not ready", false))
+        .filter(|node| !node.ready)
+        .map(|node| stuck("Node", "", &node.name, "not ready", false))
         .collect();
-    for pod in items.iter().filter(|item| item["kind"] == "Pod") {
-        let namespace = text(&pod["metadata"]["namespace"]);
-        let system = matches!(namespace.as_str(), "kube-system" | "flux-system");
-        if system && pod["status"]["phase"] != "Succeeded" && !true_condition(pod, "Ready") {
-            waiting.push(stuck("Pod", &namespace, &text(&pod["metadata"]["name"]), "not ready", false));
-        }
-    }
+    let system = |pod: &&Pod| matches!(pod.namespace.as_str(), "kube-system" | "flux-system");
+    waiting.extend(pods.failing.iter().filter(system).map(|pod| {
+        let why = if pod.reason.is_empty() { &pod.phase } else { &pod.reason };
+        stuck("Pod", &pod.namespace, &pod.name, why, false)
+    }));
     if waiting.is_empty() {
         Progress::Reached(format!("{} node ready, the system's pods too", nodes.len()))
     } else {
@@ -343,15 +338,18 @@ mod tests {
     #[test]
     fn a_cluster_is_ready_when_its_node_and_system_pods_are() {
         let list = |node: &str, pod: &str| {
-            serde_json::json!({"items": [
+            serde_json::json!({"kind": "List", "items": [
                 {"kind": "Node", "metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready", "status": node}]}},
                 {"kind": "Pod", "metadata": {"name": "p", "namespace": "flux-system"},
-                 "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": pod}]}},
+                 "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": pod}],
+                            "containerStatuses": [{"ready": pod == "True", "restartCount": 0}]}},
                 {"kind": "Pod", "metadata": {"name": "q", "namespace": "oas-apps"}, "status": {"phase": "Pending"}},
             ]})
+            .to_string()
         };
-        assert!(matches!(cluster_ready(&list("True", "True")), Progress::Reached(_)));
-        assert!(matches!(cluster_ready(&list("True", "False")), Progress::NotYet(_)));
-        assert!(matches!(cluster_ready(&list("Unknown", "True")), Progress::NotYet(_)));
+        let ready = |node, pod| judge(&Probe::ClusterReady, &list(node, pod));
+        assert!(matches!(ready("True", "True"), Progress::Reached(_)));
+        assert!(matches!(ready("True", "False"), Progress::NotYet(_)));
+        assert!(matches!(ready("Unknown", "True"), Progress::NotYet(_)));
     }
 }

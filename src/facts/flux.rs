@@ -207,9 +207,17 @@ pub fn read(flux: &List, objects: &List, groups: &Groups) -> Result<Flux, String
     Ok(Flux {
         version: version.cloned().unwrap_or_default(),
         flux_1: groups.has("helm.fluxcd.io"),
+        ..of_list(flux)?
+    })
+}
+
+/// Reads Flux's own objects alone; what is not among them (Flux's version, Flux 1) stays empty.
+pub fn of_list(flux: &List) -> Result<Flux, String> {
+    Ok(Flux {
         sources: flux.of("GitRepository").map(source).collect::<Result<_, _>>()?,
         kustomizations: flux.of("Kustomization").map(kustomization).collect::<Result<_, _>>()?,
         releases: flux.of("HelmRelease").map(release).collect::<Result<_, _>>()?,
+        ..Flux::default()
     })
 }
 
