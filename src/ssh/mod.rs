@@ -31,6 +31,9 @@ mod hostkeys;
 mod keys;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 /// What a log filter must say last: in its own debugging the SSH library prints what an agent signs and what hosts send.
 pub const QUIET: &str = "russh=warn";
 
