@@ -75,7 +75,12 @@ async fn read(file: &Path) -> Result<KeyFile, String> {
     let job = tokio::task::spawn_blocking(move || {
         let name = file.display();
         let cannot = |error: &std::io::Error| format!("cannot read key file {name}: {error}");
-        let mode = std::fs::metadata(&file).map_err(|error| cannot(&error))?.permissions().mode() & 0o777;
+        let meta = std::fs::metadata(&file).map_err(|error| cannot(&error))?;
+        // Opening a pipe would wait for whoever fills it.
+        if !meta.is_file() {
+            return Err(format!("key file {name} is no regular file"));
+        }
+        let mode = meta.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(format!(
                 "key file {name} may be read or written by others (mode {mode:04o}); it is not used. Put it right: chmod 600 {name}"

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 
 use russh::keys::{Algorithm, PrivateKey};
 use russh::server::{
-    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as ServerSession, VerifiedPublicKey, run_stream,
+    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as ServerSession, VerifiedPublicKey,
+    run_stream,
 };
 use russh::{Channel, ChannelId, MethodKind, MethodSet, Sig};
 use tokio::io::{DuplexStream, ReadBuf};
@@ -27,7 +28,11 @@ struct Ice {
 }
 
 impl AsyncRead for Ice {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         if self.frozen.load(Ordering::SeqCst) {
             return Poll::Pending;
         }
@@ -36,7 +41,11 @@ impl AsyncRead for Ice {
 }
 
 impl AsyncWrite for Ice {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         if self.frozen.load(Ordering::SeqCst) {
             return Poll::Pending;
         }
@@ -156,7 +165,9 @@ impl Host {
             }
             "cut after the status" => {
                 host.exit_status_request(channel, 0).await.ok();
-                let (_, ()) = tokio::join!(host.data(channel, vec![b'x'; 10]), async { tokio::task::yield_now().await });
+                let (_, ()) = tokio::join!(host.data(channel, vec![b'x'; 10]), async {
+                    tokio::task::yield_now().await
+                });
                 self.cut();
                 Ok(())
             }
@@ -344,7 +355,10 @@ async fn the_hosts_goodbye_is_told_and_cannot_paint_on_the_terminal() {
     // What comes later was not sent, and says so.
     let later = ask(&session, "greet").await.unwrap_err();
     assert!(!later.in_doubt(), "{later}");
-    assert!(later.to_string().contains("was not sent") && later.to_string().contains("going down"), "{later}");
+    assert!(
+        later.to_string().contains("was not sent") && later.to_string().contains("going down"),
+        "{later}"
+    );
 }
 
 #[tokio::test]
@@ -429,7 +443,11 @@ struct SlowSink {
 }
 
 impl AsyncWrite for SlowSink {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         if let Some(rest) = &mut self.rest {
             std::task::ready!(rest.as_mut().poll(cx));
             self.rest = None;
@@ -466,7 +484,8 @@ async fn a_sink_slower_than_every_keepalive_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_never_takes_anything_is_given_up_and_the_connection_lives() {
     let session = meet(&Host::default()).await.unwrap();
-    let mut sink = SlowSink { rest: Some(Box::pin(tokio::time::sleep(Duration::from_secs(1 << 30)))), got: 0 };
+    let mut sink =
+        SlowSink { rest: Some(Box::pin(tokio::time::sleep(Duration::from_secs(1 << 30)))), got: 0 };
     let result = session.stream(&Command::new("flood").deadline(Duration::from_secs(5)), &mut sink).await;
     assert_eq!(result.unwrap_err(), RemoteError::Deadline(Duration::from_secs(5)));
     assert!(ask(&session, "end without close").await.unwrap().success());
@@ -562,7 +581,8 @@ async fn a_host_that_freezes_in_the_key_exchange_is_given_up_and_let_go() {
     assert!(error.to_string().contains("no SSH began within 10 s"), "{error}");
     // The other end sees the end of the stream, after what was sent before.
     let mut rest = Vec::new();
-    let ended = timeout(Duration::from_secs(1), tokio::io::AsyncReadExt::read_to_end(&mut far, &mut rest)).await;
+    let ended =
+        timeout(Duration::from_secs(1), tokio::io::AsyncReadExt::read_to_end(&mut far, &mut rest)).await;
     assert!(ended.is_ok(), "the socket is still held");
 }
 
@@ -577,14 +597,19 @@ async fn a_login_that_is_never_answered_is_given_up() {
     struct Mute(Host);
     impl Handler for Mute {
         type Error = russh::Error;
-        async fn auth_publickey_offered(&mut self, _: &str, _: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        async fn auth_publickey_offered(
+            &mut self,
+            _: &str,
+            _: PublicKeyOffer<'_>,
+        ) -> Result<Auth, Self::Error> {
             self.0.frozen.store(true, Ordering::SeqCst);
             Ok(Auth::Accept)
         }
     }
     let host_key = random_key();
     cluster.host_key = Some(host_key.public_key().to_openssh().unwrap());
-    let config = russh::server::Config { keys: vec![host_key], inactivity_timeout: None, ..Default::default() };
+    let config =
+        russh::server::Config { keys: vec![host_key], inactivity_timeout: None, ..Default::default() };
     let server = Mute(host);
     tokio::spawn(async move {
         if let Ok(running) = run_stream(Arc::new(config), far, server).await {
@@ -615,7 +640,9 @@ async fn what_does_not_speak_ssh_is_named_as_such() {
     let mut cluster = cluster();
     cluster.host_key = Some(random_key().public_key().to_openssh().unwrap());
     let (near, mut far) = tokio::io::duplex(64 << 10);
-    tokio::io::AsyncWriteExt::write_all(&mut far, "HTTP/1.1 400 Bad Request\r\n".repeat(30).as_bytes()).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut far, "HTTP/1.1 400 Bad Request\r\n".repeat(30).as_bytes())
+        .await
+        .unwrap();
     let known = HostKeys::read(&cluster).await.unwrap();
     let error = shake_hands(&cluster, near, known, Keys::default()).await.unwrap_err();
     assert!(error.to_string().contains("does not speak SSH"), "{error}");
