@@ -1,4 +1,5 @@
 //! The SSH room against a real OpenSSH server. What a real one cannot be made to do is in `src/ssh/tests.rs`.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod sshd;
 
@@ -414,17 +415,18 @@ fn locked(sshd: &Sshd, passphrase: &str) -> Cluster {
     Cluster { identity: vec![id], ..sshd.cluster() }
 }
 
-fn secret(sshd: &Sshd, text: &str) -> Option<SecretRef> {
+fn secret(sshd: &Sshd, text: &str) -> SecretRef {
     let file = sshd.dir().join("passphrase");
     fs::write(&file, text).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    Some(SecretRef::File(file))
+    SecretRef::File(file)
 }
 
 #[tokio::test]
 async fn an_encrypted_key_opens_with_the_passphrase_that_the_inventory_refers_to() {
     let sshd = Sshd::start();
-    let cluster = Cluster { passphrase: secret(&sshd, "correct horse\n"), ..locked(&sshd, "correct horse") };
+    let cluster =
+        Cluster { passphrase: Some(secret(&sshd, "correct horse\n")), ..locked(&sshd, "correct horse") };
     connect(&cluster).await.unwrap();
     // Asked for once in the life of the process, however many clusters share the key.
     fs::remove_file(sshd.dir().join("passphrase")).unwrap();
@@ -434,7 +436,8 @@ async fn an_encrypted_key_opens_with_the_passphrase_that_the_inventory_refers_to
 #[tokio::test]
 async fn a_wrong_passphrase_is_said_and_not_shown() {
     let sshd = Sshd::start();
-    let cluster = Cluster { passphrase: secret(&sshd, "battery staple\n"), ..locked(&sshd, "correct horse") };
+    let cluster =
+        Cluster { passphrase: Some(secret(&sshd, "battery staple\n")), ..locked(&sshd, "correct horse") };
     let Err(RemoteError::Here(error)) = connect(&cluster).await else { panic!("logged in") };
     assert!(error.contains("the passphrase does not open key file"), "{error}");
     assert!(!error.contains("battery"), "{error}");

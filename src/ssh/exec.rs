@@ -170,7 +170,7 @@ impl<'a> Heard<'a> {
             }
             ChannelMsg::ExitStatus { exit_status } => self.exit = Some(Exit::Code(exit_status)),
             ChannelMsg::ExitSignal { signal_name, .. } => {
-                self.exit = Some(Exit::Signal(signal_text(&signal_name)))
+                self.exit = Some(Exit::Signal(signal_text(&signal_name)));
             }
             ChannelMsg::Eof => self.eof = true,
             ChannelMsg::Close => self.closed = true,

@@ -2,6 +2,7 @@
 //! paused where time matters. What a real sshd does is in `tests/ssh.rs`.
 
 use std::collections::BTreeSet;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,6 +21,8 @@ use crate::inventory::Paths;
 use crate::remote::Exit;
 
 const MIB: usize = 1 << 20;
+/// Of 32 KiB each: 100 MiB.
+const FLOOD_PIECES: usize = 3200;
 
 /// A stream that stands still when told to, as that of a stopped machine.
 struct Ice {
@@ -166,7 +169,7 @@ impl Host {
             "cut after the status" => {
                 host.exit_status_request(channel, 0).await.ok();
                 let (_, ()) = tokio::join!(host.data(channel, vec![b'x'; 10]), async {
-                    tokio::task::yield_now().await
+                    tokio::task::yield_now().await;
                 });
                 self.cut();
                 Ok(())
@@ -187,8 +190,8 @@ impl Host {
                 host.close(channel).await
             }
             "flood" => {
-                for _ in 0..100 * MIB / 32768 {
-                    host.data(channel, vec![b'x'; 32768]).await.ok();
+                for _ in 0..FLOOD_PIECES {
+                    host.data(channel, vec![b'x'; 32 << 10]).await.ok();
                 }
                 host.exit_status_request(channel, 0).await.ok();
                 host.eof(channel).await.ok();
@@ -465,8 +468,6 @@ impl AsyncWrite for SlowSink {
     }
 }
 
-use std::future::Future as _;
-
 // Trap 1.5: an undrained channel blocks its connection, keepalives and all; it must outlive a slow disk.
 #[tokio::test(start_paused = true)]
 async fn a_sink_slower_than_every_keepalive_loses_nothing() {
@@ -586,26 +587,24 @@ async fn a_host_that_freezes_in_the_key_exchange_is_given_up_and_let_go() {
     assert!(ended.is_ok(), "the socket is still held");
 }
 
+/// Freezes its host when it is asked to judge a key.
+struct Mute(Host);
+
+impl Handler for Mute {
+    type Error = russh::Error;
+
+    async fn auth_publickey_offered(&mut self, _: &str, _: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        self.0.frozen.store(true, Ordering::SeqCst);
+        Ok(Auth::Accept)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_login_that_is_never_answered_is_given_up() {
     let host = Host::default();
     let mut cluster = cluster();
-    cluster.host_key = Some(random_key().public_key().to_openssh().unwrap());
     let (near, far) = tokio::io::duplex(64 << 10);
     let far = Ice { stream: far, frozen: Arc::clone(&host.frozen) };
-    /// Freezes its host when it is asked to judge a key.
-    struct Mute(Host);
-    impl Handler for Mute {
-        type Error = russh::Error;
-        async fn auth_publickey_offered(
-            &mut self,
-            _: &str,
-            _: PublicKeyOffer<'_>,
-        ) -> Result<Auth, Self::Error> {
-            self.0.frozen.store(true, Ordering::SeqCst);
-            Ok(Auth::Accept)
-        }
-    }
     let host_key = random_key();
     cluster.host_key = Some(host_key.public_key().to_openssh().unwrap());
     let config =

@@ -104,14 +104,14 @@ mod tests {
     async fn a_cut_wakes_a_reader_and_a_writer_that_wait() {
         let (near, _far) = tokio::io::duplex(8);
         let (wire, cutter) = cuttable(near);
-        let (mut read, mut write) = tokio::io::split(wire);
+        let (mut reader, mut writer) = tokio::io::split(wire);
         let mut buf = [0_u8; 1];
-        let (read, wrote, ()) = tokio::join!(read.read(&mut buf), write.write_all(&[0; 64]), async {
+        let (read, written, ()) = tokio::join!(reader.read(&mut buf), writer.write_all(&[0; 64]), async {
             tokio::task::yield_now().await;
             cutter.cut();
         });
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
-        assert_eq!(wrote.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
     #[tokio::test]

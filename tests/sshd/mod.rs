@@ -3,6 +3,7 @@
 //! It has its own host keys and authorized_keys in a folder of its own, runs as whoever runs the tests, and ends with
 //! the value. Where it is not installed the test fails and says what to install.
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a server that cannot be set up fails its test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -51,7 +52,10 @@ struct Log {
 
 impl Log {
     fn push(&self, line: &str) {
-        *self.text.lock().unwrap() += &format!("{line}\n");
+        let mut text = self.text.lock().unwrap();
+        text.push_str(line);
+        text.push('\n');
+        drop(text);
         self.grown.notify_all();
     }
 }
