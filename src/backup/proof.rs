@@ -183,7 +183,10 @@ impl Reading<'_> {
         let missing = sums.missing();
         if missing > 0 {
             let names = sums.name_missing(list()?, TOLD)?;
-            self.faults.add(format!("{stem}: the archive lacks {missing} of the host's entries: {}", names.join(", ")));
+            self.faults.add(format!(
+                "{stem}: the archive lacks {missing} of the host's entries: {}",
+                names.join(", ")
+            ));
         }
         self.files += sums.files();
         Ok(())
@@ -197,7 +200,8 @@ impl Reading<'_> {
             self.etcd = false;
             return Datastore::open(&state).map_err(|fault| self.faults.add(fault)).ok();
         } else if self.etcd {
-            self.faults.add("the datastore is etcd: its files are copied, but what is in them cannot be proven");
+            self.faults
+                .add("the datastore is etcd: its files are copied, but what is in them cannot be proven");
         } else {
             self.faults.add("there is no datastore in the archive of k3s' server folder");
         }
@@ -241,7 +245,10 @@ impl Reading<'_> {
             if file == "persistentvolumes.json" {
                 for item in &list.items {
                     if item.folder().is_some() && !archived.contains(item.metadata.name.as_str()) {
-                        self.faults.add(format!("volume {} is in the cluster and has no archive", item.metadata.name));
+                        self.faults.add(format!(
+                            "volume {} is in the cluster and has no archive",
+                            item.metadata.name
+                        ));
                     }
                 }
             }
@@ -309,7 +316,11 @@ fn compare(sums: &mut Sums, member: &Member, content: Option<[u8; 32]>) -> Optio
     entry.seen = true;
     match target {
         // A hard link has the content of a member before it, which was compared already; both names are one file.
-        Some(Some(target)) if target.seen && (target.traits, target.content) == (entry.traits, entry.content) => None,
+        Some(Some(target))
+            if target.seen && (target.traits, target.content) == (entry.traits, entry.content) =>
+        {
+            None
+        }
         Some(_) => Some("it is a hard link to something else than the host says".to_owned()),
         None => differs(entry, member, content),
     }

@@ -72,8 +72,7 @@ impl<R: Read> Reader<R> {
     /// Writes the present member's whole content, holes as zeros.
     pub fn content(&mut self, member: &Member, to: &mut impl Write) -> io::Result<()> {
         if !member.sparse {
-            return copy(&mut (&mut self.inner).take(self.left), self.left, to)
-                .map(|()| self.left = 0);
+            return copy(&mut (&mut self.inner).take(self.left), self.left, to).map(|()| self.left = 0);
         }
         let mut at = 0;
         for (offset, length) in self.map()? {
@@ -104,7 +103,10 @@ impl<R: Read> Reader<R> {
         let size = decimal("size", 124, 12)?;
         self.set_size(size)?;
         let sparse = text("GNU.sparse.major").is_some();
-        if sparse && (text("GNU.sparse.major"), text("GNU.sparse.minor")) != (Some(&b"1".to_vec()), Some(&b"0".to_vec())) {
+        if sparse
+            && (text("GNU.sparse.major"), text("GNU.sparse.minor"))
+                != (Some(&b"1".to_vec()), Some(&b"0".to_vec()))
+        {
             return Err(bad("a sparse form that is not known here"));
         }
         let path = match text("GNU.sparse.name").or_else(|| text("path")) {
@@ -149,7 +151,11 @@ impl<R: Read> Reader<R> {
         self.inner.read_exact(&mut block).map_err(short)?;
         if block.iter().all(|byte| *byte == 0) {
             self.inner.read_exact(&mut block).map_err(short)?;
-            return if block.iter().all(|byte| *byte == 0) { Ok(None) } else { Err(bad("a lone empty block")) };
+            return if block.iter().all(|byte| *byte == 0) {
+                Ok(None)
+            } else {
+                Err(bad("a lone empty block"))
+            };
         }
         let sum: u64 = block
             .iter()
@@ -241,10 +247,12 @@ fn pax(mut bytes: &[u8]) -> io::Result<Records> {
         let wrong = || bad("a pax record that cannot be read");
         let blank = bytes.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
         let length = usize::try_from(parse(bytes.get(..blank).ok_or_else(wrong)?)?).map_err(|_| wrong())?;
-        let record = bytes.get(blank + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
+        let record =
+            bytes.get(blank + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
         let (key, value) = record.split_at(equals);
-        records.insert(String::from_utf8_lossy(key).into_owned(), value.get(1..).unwrap_or_default().to_vec());
+        records
+            .insert(String::from_utf8_lossy(key).into_owned(), value.get(1..).unwrap_or_default().to_vec());
         bytes = bytes.get(length..).unwrap_or_default();
     }
     Ok(records)

@@ -76,7 +76,8 @@ fn row(folder: &Folder) -> Result<Row, Trouble> {
         }
         Err(error) => return Err(error.into()),
     };
-    (row.taken, row.bytes, row.volumes) = (Some(manifest.taken), manifest.bytes(), manifest.volumes().count());
+    (row.taken, row.bytes, row.volumes) =
+        (Some(manifest.taken), manifest.bytes(), manifest.volumes().count());
     let text = std::fs::read(folder.path().join("manifest.json"))?;
     let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
     row.state = match folder.proof() {

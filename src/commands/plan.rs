@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,6 +11,7 @@ use super::{Exit, Trouble, output, select};
 use crate::checks;
 use crate::cli::{Cli, Format, PlanArgs};
 use crate::event::{Failure, Judgement, Level};
+use crate::inventory::Cluster;
 use crate::plan::{Plan, SCHEMA};
 use crate::planner::{self, Planned};
 use crate::remote::printable;
@@ -24,13 +26,16 @@ struct PlanFile<'a> {
     made_at: Timestamp,
     fleet: &'static str,
     target: Version,
-    clusters: &'a BTreeMap<String, Said>,
+    clusters: &'a Plans,
 }
+
+/// What is said of each cluster.
+pub(super) type Plans = BTreeMap<String, Said>;
 
 /// What is said of one cluster.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Said {
+pub(super) enum Said {
     /// This is what to do. `held` says why the pre-flight would not let it begin.
     Plan { plan: Box<Plan>, verdicts: Vec<Judgement>, held: Option<Failure> },
     /// It is at the target.
@@ -45,14 +50,33 @@ enum Said {
 pub(super) async fn run(cli: &Cli, args: &PlanArgs) -> Result<Exit, Trouble> {
     select::acknowledged(&args.ack)?;
     let clusters = select::clusters(cli, &args.select)?;
-    let by_name: BTreeMap<String, _> = clusters.iter().map(|c| (c.name.clone(), c.clone())).collect();
-    let survey = rollout::survey(clusters, args.parallel, cli.backups.clone()).await;
-    let mut said = BTreeMap::new();
+    let plans = consider(clusters, args.to, &args.ack, args.parallel, cli.backups.clone()).await;
+    if let Some(path) = &args.out {
+        store(&plans, args.to, path)?;
+    }
+    match args.format.format {
+        Format::Table => output::print(&text(&plans))?,
+        Format::Json => output::print_json(&file(&plans, args.to))?,
+    }
+    Ok(exit(&plans))
+}
+
+/// Asks every cluster and plans for it.
+pub(super) async fn consider(
+    clusters: Vec<Cluster>,
+    target: Version,
+    acknowledged: &[String],
+    parallel: usize,
+    backups: PathBuf,
+) -> Plans {
+    let by_name: BTreeMap<String, Cluster> = clusters.iter().map(|c| (c.name.clone(), c.clone())).collect();
+    let survey = rollout::survey(clusters, parallel, backups).await;
+    let mut plans = Plans::new();
     for (name, facts) in survey {
         let one = match (facts, by_name.get(&name)) {
-            (Ok(facts), Some(cluster)) => match planner::plan(&facts, cluster, args.to) {
+            (Ok(facts), Some(cluster)) => match planner::plan(&facts, cluster, target) {
                 Planned::Plan(plan) => {
-                    let verdicts = checks::judge_all(None, &facts, &args.ack);
+                    let verdicts = checks::judge_all(None, &facts, acknowledged);
                     let held = run::held_back(&verdicts);
                     Said::Plan { plan, verdicts, held }
                 }
@@ -62,27 +86,23 @@ pub(super) async fn run(cli: &Cli, args: &PlanArgs) -> Result<Exit, Trouble> {
             (Err(failure), _) => Said::Unreachable(failure),
             (Ok(_), None) => continue,
         };
-        said.insert(name, one);
+        plans.insert(name, one);
     }
-    let file = PlanFile {
-        schema: SCHEMA,
-        made_at: Timestamp::now(),
-        fleet: env!("CARGO_PKG_VERSION"),
-        target: args.to,
-        clusters: &said,
-    };
-    if let Some(path) = &args.out {
-        state::write_json(path, &file)
-            .map_err(|error| Trouble::internal(format!("cannot write {}: {error}", path.display())))?;
-    }
-    match args.format.format {
-        Format::Table => output::print(&text(&said))?,
-        Format::Json => output::print_json(&file)?,
-    }
-    Ok(exit(&said))
+    plans
 }
 
-fn text(said: &BTreeMap<String, Said>) -> String {
+/// Writes the plans to a file, whole or not at all.
+pub(super) fn store(plans: &Plans, target: Version, path: &Path) -> Result<(), Trouble> {
+    state::write_json(path, &file(plans, target))
+        .map_err(|error| Trouble::internal(format!("cannot write {}: {error}", path.display())))
+}
+
+fn file(clusters: &Plans, target: Version) -> PlanFile<'_> {
+    PlanFile { schema: SCHEMA, made_at: Timestamp::now(), fleet: env!("CARGO_PKG_VERSION"), target, clusters }
+}
+
+/// The plans for people, each in full.
+pub(super) fn text(said: &Plans) -> String {
     let mut text = String::new();
     for (name, one) in said {
         // Writing to a String cannot fail.
@@ -128,7 +148,7 @@ fn text(said: &BTreeMap<String, Said>) -> String {
 }
 
 /// Trouble first: a cluster that cannot be asked or upgraded must not hide behind another's plan.
-fn exit(said: &BTreeMap<String, Said>) -> Exit {
+fn exit(said: &Plans) -> Exit {
     let any = |test: fn(&Said) -> bool| said.values().any(test);
     if any(|one| matches!(one, Said::Unreachable(_))) {
         Exit::Failed
