@@ -74,11 +74,13 @@ impl Host {
             fs::create_dir_all(host.at(name)).unwrap();
         }
         fs::write(host.at("volumes/pvc-1_it's $(odd)/file"), vec![1; 100_000]).unwrap();
+        fs::write(host.at("k3s/server/tls/client-admin.crt"), "").unwrap();
         fs::write(host.at("k3s/server/db/state.db"), vec![1; 10_000]).unwrap();
         for (name, script) in [
             ("k3s", K3S),
             ("k3s-killall.sh", "#!/bin/sh\n"),
             ("curl", CURL),
+            ("openssl", "#!/bin/sh\necho 'notAfter=Nov  2 16:58:53 2026 GMT'\n"),
             ("systemctl", "#!/bin/sh\necho active\n"),
             ("sudo", "#!/bin/sh\nexit 0\n"),
         ] {
@@ -212,6 +214,8 @@ async fn everything_is_learnt_in_three_round_trips() {
     assert_eq!(host.round_trips(), 3);
     assert_eq!(facts.installed(), Installed::Version(Version::V0_6));
     assert_eq!(facts.apps(), ["nextcloud"]);
+    let stored = serde_json::to_string(&facts).unwrap();
+    assert_eq!(serde_json::from_str::<Facts>(&stored).unwrap(), facts);
 
     let clock = is(&facts.clock);
     assert!(clock.ahead_seconds.abs() <= 1, "{clock:?}");
@@ -243,7 +247,9 @@ async fn everything_is_learnt_in_three_round_trips() {
     assert!(reach[1].trouble.contains("Could not resolve"));
     assert_eq!(is(&facts.upgrades).pending_releases, ["oas/loki"]);
     assert_eq!(is(&facts.overrides).len(), 3);
-    assert_eq!(is(&facts.certificates)[0].what, "oas/sso-tls");
+    let ends: Vec<String> =
+        is(&facts.certificates).iter().map(|end| format!("{} {}", end.what, end.not_after)).collect();
+    assert_eq!(ends, ["k3s client-admin.crt 2026-11-02T16:58:53Z", "oas/sso-tls 2022-06-01T10:00:00Z"]);
 }
 
 #[tokio::test]
@@ -291,7 +297,7 @@ async fn kinds_that_are_not_served_are_known_to_be_absent() {
     let facts = host.gather().await.unwrap();
     assert_eq!(unknown(&facts), Vec::<String>::new());
     assert!(is(&facts.flux).flux_1 && is(&facts.flux).sources.is_empty());
-    assert!(is(&facts.certificates).is_empty());
+    assert_eq!(is(&facts.certificates).len(), 1);
     assert_eq!(facts.installed(), Installed::Version(Version::V0_5));
     let asked = fs::read_to_string(host.at("asked")).unwrap();
     assert!(!asked.contains("toolkit.fluxcd.io") && !asked.contains("cert-manager.io"), "{asked}");
