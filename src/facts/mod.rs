@@ -1,6 +1,6 @@
 //! What is known of a cluster. A fact is a question (`ask`) and a pure reader (`read`); one file a fact.
 //!
-//! Facts of the cluster share the few questions of [`kubernetes`]; [`gather`] puts all questions of a round trip into one command.
+//! Facts of the cluster share the few questions of [`kubernetes`]; [`gather()`] puts all questions of a round trip into one command.
 //! What each fact asks and keeps is told in `docs/facts.md`.
 
 use std::fmt;
