@@ -1,6 +1,8 @@
 //! Recorded answers in, facts out: `tests/facts/<fact>/<case>.txt` is what a host said, `<case>.json` what is made of it. Several
 //! answers in a file are parted by a line of their own. With `FLEET_RECORD` set, the expected files are written anew.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up says so at once")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::{IsTerminal, stdout};
 use std::sync::Arc;
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
@@ -9,10 +10,12 @@ use serde::Serialize;
 
 use super::{Exit, Trouble, output};
 use crate::cli::{Cli, FactsArgs, Format};
-use crate::facts::{self, Facts, Installed, Known, k3s::Datastore, nightly::Does};
+use crate::facts::{self, Facts};
 use crate::inventory::{self, Selection};
 use crate::remote::printable;
 use crate::{rollout, ssh};
+
+mod words;
 
 /// Does it.
 pub(super) async fn run(cli: &Cli, args: &FactsArgs) -> Result<Exit, Trouble> {
@@ -33,7 +36,8 @@ pub(super) async fn run(cli: &Cli, args: &FactsArgs) -> Result<Exit, Trouble> {
         gathered.into_iter().map(|(name, result)| (name, result.and_then(|facts| facts).into())).collect();
     match args.format.format {
         Format::Json => output::print_json(&answers)?,
-        Format::Table => output::print(&render(&answers))?,
+        // Not a terminal: one width, so that files compare.
+        Format::Table => output::print(&render(&answers, (!stdout().is_terminal()).then_some(110)))?,
     }
     let failed = answers.values().any(|answer| matches!(answer, Answer::Error(_)));
     Ok(if failed { Exit::Failed } else { Exit::Done })
@@ -58,304 +62,109 @@ impl From<Result<Facts, String>> for Answer {
     }
 }
 
-/// The answers for people: a table a cluster.
-fn render(answers: &BTreeMap<String, Answer>) -> String {
+/// The answers for people: a table a cluster, of this width or the terminal's.
+fn render(answers: &BTreeMap<String, Answer>, width: Option<u16>) -> String {
     let mut text = String::new();
     for (name, answer) in answers {
         let gap = if text.is_empty() { "" } else { "\n" };
         // Writing to a string cannot fail.
         let _ = match answer {
             Answer::Error(why) => writeln!(text, "{gap}{name}: cannot be asked: {why}"),
-            Answer::Facts(facts) => writeln!(text, "{gap}{name}\n{}", table(facts).trim_fmt()),
+            Answer::Facts(facts) => writeln!(text, "{gap}{name}\n{}", table(facts, width).trim_fmt()),
         };
     }
     text
 }
 
-fn table(facts: &Facts) -> Table {
+fn table(facts: &Facts, width: Option<u16>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    if !table.is_tty() {
-        // Not a terminal: one width, so that files compare.
-        table.set_width(110);
+    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width {
+        table.force_no_tty().set_width(width);
     }
     table.set_header(["fact", "value"]);
-    table.add_rows(rows(facts).into_iter().map(|(fact, value)| [fact.to_owned(), value]));
+    table.add_rows(words::rows(facts).into_iter().map(|(fact, value)| [fact.to_owned(), value]));
     table.set_constraints([ColumnConstraint::LowerBoundary(Width::Fixed(14))]);
     table
 }
 
-/// Each fact in words, in the order in which an operator asks.
-fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
-    let version = match facts.installed() {
-        Installed::Version(version) => version.to_string(),
-        Installed::Mixed(reasons) => format!("mixed: {}", reasons.join("; ")),
-        Installed::Development(branch) => format!("development: follows {branch}, which is no release"),
-        Installed::Unknown(why) => format!("unknown: {why}"),
-    };
-    let mut rows = vec![("stackspin", version), ("apps", listed(facts.apps()))];
-    rows.extend(host_rows(facts));
-    rows.extend(cluster_rows(facts));
-    rows.into_iter().map(|(fact, value)| (fact, clean(&value))).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Known;
+    use crate::facts::disks::Filesystem;
+    use crate::facts::flux::{Flux, Ready, Source};
+    use crate::facts::identity::Identity;
+    use crate::facts::os::Os;
+    use crate::facts::pods::{Pod, Pods};
 
-fn host_rows(facts: &Facts) -> Vec<(&'static str, String)> {
-    vec![
-        ("os", said(&facts.os, |os| format!("{}, kernel {}, {}", os.name, os.kernel, os.arch))),
-        (
-            "clock",
-            said(&facts.clock, |clock| {
-                let skew = match clock.ahead_seconds {
-                    0 => "agrees with ours".to_owned(),
-                    ahead if ahead > 0 => format!("{ahead} s ahead of ours"),
-                    behind => format!("{} s behind ours", behind.unsigned_abs()),
-                };
-                format!("{skew}, {} ({})", clock.zone, clock.offset)
+    fn known() -> Facts {
+        let ready = Ready { status: "True".into(), current: true, ..Ready::default() };
+        Facts {
+            os: Known::Is(Os {
+                id: "debian".into(),
+                version: "12".into(),
+                name: "Debian \u{1b}[31mGNU/Linux 12".into(),
+                arch: "x86_64".into(),
+                kernel: "6.1.0-18-amd64".into(),
             }),
-        ),
-        (
-            "login",
-            said(&facts.login, |login| {
-                let may = if login.root { "as root" } else { "without root" };
-                format!("{} (uid {}), commands run {may}", login.user, login.uid)
+            disks: Known::Is(vec![Filesystem {
+                mount: "/".into(),
+                kind: "ext4".into(),
+                size: 52_521_566_208,
+                free: 31_204_864_000,
+                inodes: 3_276_800,
+                inodes_free: 2_904_116,
+                holds: vec!["root".into(), "k3s-data".into()],
+            }]),
+            identity: Known::Is(Identity {
+                machine_id: "6f3d".into(),
+                cluster_uid: "c3a1".into(),
+                namespaces: vec!["oas".into()],
             }),
-        ),
-        (
-            "disks",
-            said(&facts.disks, |disks| {
-                lines(disks.iter().map(|disk| {
-                    format!(
-                        "{} ({}): {} of {} free, inodes {} free; holds {}",
-                        disk.mount,
-                        disk.kind,
-                        size(disk.free),
-                        size(disk.size),
-                        if disk.inodes == 0 { "always".to_owned() } else { disk.inodes_free.to_string() },
-                        disk.holds.join(", ")
-                    )
-                }))
+            flux: Known::Is(Flux {
+                version: "v0.31.3".into(),
+                sources: vec![Source {
+                    namespace: "flux-system".into(),
+                    name: "openappstack".into(),
+                    branch: "v0.7".into(),
+                    revision: "v0.6/6d5f1e9c8b7a60514233241506978897a6b5c4d3".into(),
+                    suspended: true,
+                    ready,
+                    ..Source::default()
+                }],
+                ..Flux::default()
             }),
-        ),
-        (
-            "memory",
-            said(&facts.memory, |memory| {
-                format!("{} of {} available", size(memory.available), size(memory.total))
+            pods: Known::Is(Pods {
+                total: 7,
+                failing: vec![Pod {
+                    namespace: "oas".into(),
+                    name: "loki-0".into(),
+                    phase: "Running".into(),
+                    reason: "CrashLoopBackOff".into(),
+                    restarts: 12,
+                    owner: "StatefulSet loki".into(),
+                }],
             }),
-        ),
-        (
-            "tools",
-            said(&facts.tools, |tools| match tools.missing.as_slice() {
-                [] => format!("all there; {}", tools.tar),
-                missing => format!("missing: {}", missing.join(", ")),
-            }),
-        ),
-        (
-            "packages",
-            said(&facts.packages, |packages| match packages.busy.as_slice() {
-                [] => "idle".to_owned(),
-                busy => format!("busy: {}", busy.join(", ")),
-            }),
-        ),
-        ("here", said(&facts.here, |here| format!("{} free for {}", size(here.free), here.backups))),
-        (
-            "k3s",
-            said(&facts.k3s, |k3s| {
-                let store = match k3s.datastore {
-                    Datastore::Sqlite => "sqlite",
-                    Datastore::Etcd => "etcd",
-                    Datastore::Absent => "no datastore",
-                };
-                format!("{}, {}, {store} of {}", k3s.version, k3s.service, size(k3s.size))
-            }),
-        ),
-    ]
-}
-
-fn cluster_rows(facts: &Facts) -> Vec<(&'static str, String)> {
-    vec![
-        (
-            "nodes",
-            said(&facts.nodes, |nodes| {
-                lines(nodes.iter().map(|node| {
-                    let ready = if node.ready { "ready" } else { "not ready" };
-                    let pressure = node.pressure.iter().map(|kind| format!(", {kind}")).collect::<String>();
-                    format!("{} {}, {ready}{pressure}", node.name, node.version)
-                }))
-            }),
-        ),
-        (
-            "identity",
-            said(&facts.identity, |identity| {
-                format!("cluster {}, machine {}", identity.cluster_uid, identity.machine_id)
-            }),
-        ),
-        ("flux", said(&facts.flux, flux)),
-        (
-            "volumes",
-            said(&facts.volumes, |volumes| {
-                let used = volumes.iter().map(|volume| volume.used).sum();
-                let delete = volumes.iter().filter(|volume| volume.policy == "Delete").count();
-                let gone =
-                    volumes.iter().filter(|volume| !volume.folder.is_empty() && !volume.exists).count();
-                format!(
-                    "{}: {} used, {delete} with policy Delete, {gone} without folder",
-                    volumes.len(),
-                    size(used)
-                )
-            }),
-        ),
-        (
-            "claims",
-            said(&facts.claims, |claims| {
-                let bound = claims.iter().filter(|claim| claim.phase == "Bound").count();
-                format!("{}: {bound} bound", claims.len())
-            }),
-        ),
-        (
-            "secrets",
-            said(&facts.secrets, |secrets| {
-                let managed = secrets.iter().filter(|secret| secret.managed).count();
-                format!("{}: {managed} made by controllers", secrets.len())
-            }),
-        ),
-        ("overrides", said(&facts.overrides, |overrides| listed(overrides.iter().map(ToString::to_string)))),
-        (
-            "nightly",
-            said(&facts.nightly, |jobs| {
-                lines(jobs.iter().map(|job| {
-                    let does = match job.does {
-                        Does::SuspendSource => "suspends a source",
-                        Does::ResumeSource => "resumes a source",
-                        Does::ScaleUpgradeController => "scales the system-upgrade-controller",
-                    };
-                    let zone = if job.zone.is_empty() { String::new() } else { format!(" {}", job.zone) };
-                    let held = if job.suspended { ", suspended" } else { "" };
-                    format!("{}/{} ({}{zone}) {does}{held}", job.namespace, job.name, job.schedule)
-                }))
-            }),
-        ),
-        (
-            "pods",
-            said(&facts.pods, |pods| {
-                let failing = pods.failing.iter().map(|pod| {
-                    format!(
-                        "{}/{}: {} {}, {} restarts",
-                        pod.namespace, pod.name, pod.phase, pod.reason, pod.restarts
-                    )
-                });
-                lines(
-                    std::iter::once(format!("{}, {} failing", pods.total, pods.failing.len())).chain(failing),
-                )
-            }),
-        ),
-        (
-            "upgrades",
-            said(&facts.upgrades, |upgrades| {
-                listed(upgrades.k3s_jobs.iter().chain(&upgrades.pending_releases).cloned())
-            }),
-        ),
-        (
-            "variables",
-            said(&facts.variables, |variables| {
-                let refused =
-                    variables.forbidden.iter().map(|bad| format!("{} holds {}", bad.key, bad.character));
-                match variables.secret.as_str() {
-                    "" => "none".to_owned(),
-                    secret => lines(
-                        std::iter::once(format!("{secret}, domain {}", variables.domain)).chain(refused),
-                    ),
-                }
-            }),
-        ),
-        (
-            "certificates",
-            said(&facts.certificates, |certificates| {
-                match certificates.iter().min_by_key(|certificate| certificate.not_after) {
-                    None => "none".to_owned(),
-                    Some(first) => {
-                        format!(
-                            "{}; the first to end is {}, {}",
-                            certificates.len(),
-                            first.what,
-                            first.not_after
-                        )
-                    }
-                }
-            }),
-        ),
-        (
-            "reach",
-            said(&facts.reach, |reach| {
-                lines(reach.iter().map(|to| {
-                    let said = if to.trouble.is_empty() { "answers" } else { to.trouble.as_str() };
-                    format!("{} {}: {said}", to.what, to.url)
-                }))
-            }),
-        ),
-        (
-            "web",
-            said(&facts.web, |pages| {
-                lines(pages.iter().map(|page| {
-                    let said =
-                        if page.trouble.is_empty() { "certificate valid" } else { page.trouble.as_str() };
-                    format!("{}: {}, {said}", page.host, page.status)
-                }))
-            }),
-        ),
-    ]
-}
-
-fn flux(flux: &facts::flux::Flux) -> String {
-    let sources = flux.sources.iter().map(|source| {
-        let held = if source.suspended { ", suspended" } else { "" };
-        let ready = if source.ready.is_true() { "" } else { ", not ready" };
-        format!("{} follows {}, has {}{held}{ready}", source.name, source.branch, source.revision)
-    });
-    let count = |what: &str, all: usize, ready: usize| format!("{what}: {all}, {ready} ready");
-    let kustomizations = flux.kustomizations.iter().filter(|one| one.ready.is_true()).count();
-    let releases = flux.releases.iter().filter(|one| one.ready.is_true()).count();
-    let version = match flux.version.as_str() {
-        "" => "version not labelled",
-        version => version,
-    };
-    lines(std::iter::once(version.to_owned()).chain(sources).chain([
-        count("kustomizations", flux.kustomizations.len(), kustomizations),
-        count("Helm releases", flux.releases.len(), releases),
-    ]))
-}
-
-/// The fact in words, or why it is not known.
-fn said<T>(fact: &Known<T>, words: impl FnOnce(&T) -> String) -> String {
-    match fact.get() {
-        Ok(fact) => words(fact),
-        Err(why) => format!("unknown: {why}"),
-    }
-}
-
-/// One a line; each made harmless, since `clean` leaves line ends alone.
-fn lines(items: impl IntoIterator<Item = String>) -> String {
-    let items: Vec<String> = items.into_iter().map(|item| printable(&item)).collect();
-    if items.is_empty() { "none".to_owned() } else { items.join("\n") }
-}
-
-fn listed(items: impl IntoIterator<Item = String>) -> String {
-    let items: Vec<String> = items.into_iter().map(|item| printable(&item)).collect();
-    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
-}
-
-/// A text of several lines, made harmless for a terminal.
-fn clean(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
-}
-
-/// Bytes in words, in units of 1024.
-fn size(bytes: u64) -> String {
-    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
-        None => format!("{bytes} B"),
-        Some((unit, shift)) => {
-            let tenths = ((u128::from(bytes) * 10) + (1 << (shift - 1))) >> shift;
-            format!("{}.{} {unit}", tenths.div_euclid(10), tenths.rem_euclid(10))
+            ..Facts::default()
         }
+    }
+
+    #[test]
+    fn a_table_shows_what_is_known_and_why_the_rest_is_not() {
+        let answers = BTreeMap::from([
+            ("acme".to_owned(), Answer::from(Ok(known()))),
+            ("birch".to_owned(), Answer::from(Err("cannot reach 203.0.113.9:22: \u{7}refused".to_owned()))),
+        ]);
+        insta::assert_snapshot!(render(&answers, Some(90)));
+    }
+
+    #[test]
+    fn json_tells_facts_and_errors_apart() {
+        let error = serde_json::to_string(&Answer::from(Err("away".to_owned()))).unwrap();
+        assert_eq!(error, r#"{"error":"away"}"#);
+        let facts = serde_json::to_value(Answer::from(Ok(known()))).unwrap();
+        assert_eq!(facts["facts"]["os"]["id"], "debian");
+        assert_eq!(facts["facts"]["clock"]["unknown"], "not asked");
     }
 }

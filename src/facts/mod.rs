@@ -1,4 +1,7 @@
-//! What is known of a cluster. A fact is a question ([`Command`]) and a reader; one file a fact.
+//! What is known of a cluster. A fact is a question (`ask`) and a pure reader (`read`); one file a fact.
+//!
+//! Facts of the cluster share the few questions of [`kubernetes`]; [`gather()`] puts all questions of a round trip into one command.
+//! What each fact asks and keeps is told in `docs/facts.md`.
 
 use std::fmt;
 

@@ -42,12 +42,13 @@ fn origin(url: &str) -> Option<String> {
 #[must_use]
 pub fn ask(targets: &[(&'static str, String)]) -> Command {
     let ask = Command::new(
-        r#"try() { e=$(curl -q -g -sS -I -o /dev/null --connect-timeout 10 --max-time 20 "$2" 2>&1) && e= || e=${e:-curl failed}
-printf '%s %s %s\n' "$1" "$2" "$(printf %s "$e" | tr '\n' ' ')"; }; :"#,
+        r#"command -v curl >/dev/null || { echo "curl is not installed" >&2; exit 1; }
+try() { e=$(curl -q -g -sS -I -o /dev/null --connect-timeout 10 --max-time 20 "$2" 2>&1) && e= || e=${e:-curl failed}
+printf '%s %s %s\n' "$1" "$2" "$(printf %s "$e" | tr '\n' ' ')"; }"#,
     );
     targets
         .iter()
-        .fold(ask, |ask, (what, url)| ask.fixed("; try").fixed(what).arg(url).fixed("&"))
+        .fold(ask, |ask, (what, url)| ask.fixed("\ntry").fixed(what).arg(url).fixed("&"))
         .fixed("\nwait")
 }
 

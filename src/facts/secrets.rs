@@ -1,12 +1,14 @@
 //! Secrets: name, key names and a hash of the data. Never the data.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::{Zeroize, Zeroizing};
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::kubernetes::{or_default, place};
@@ -65,8 +67,34 @@ pub(super) struct Meta<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     labels: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     /// Their values may hold the data once more (`last-applied-configuration`): the names alone are read.
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    annotations: BTreeMap<Cow<'a, str>, serde::de::IgnoredAny>,
+    #[serde(default, deserialize_with = "or_default")]
+    annotations: Names,
+}
+
+/// The names of a map whose values are nobody's business.
+#[derive(Default)]
+struct Names(BTreeSet<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NamesOnly;
+        impl<'de> Visitor<'de> for NamesOnly {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Names, M::Error> {
+                let mut names = BTreeSet::new();
+                while let Some((name, IgnoredAny)) = map.next_entry()? {
+                    names.insert(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_map(NamesOnly)
+    }
 }
 
 /// A value in base64; wiped when dropped, where it is a copy at all.
@@ -128,7 +156,7 @@ impl Stored<'_> {
             kind: self.kind.clone(),
             keys: self.data.keys().map(|key| key.clone().into_owned()).collect(),
             empty,
-            hash: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex(&hash.finalize()),
             managed: self.managed(),
         })
     }
@@ -150,14 +178,21 @@ impl Stored<'_> {
                 | "helm.sh/release.v1"
         ) || self.kind.starts_with("k3s.cattle.io/");
         let by_helm = labels.get("app.kubernetes.io/managed-by").is_some_and(|maker| maker == "Helm")
-            || annotations.contains_key("meta.helm.sh/release-name");
-        let by_cert_manager = annotations
-            .keys()
-            .chain(labels.keys())
+            || annotations.0.contains("meta.helm.sh/release-name");
+        let mut names = annotations.0.iter().map(String::as_str).chain(labels.keys().map(AsRef::as_ref));
+        let by_cert_manager = names
             .any(|key| key.starts_with("cert-manager.io/") || key.starts_with("controller.cert-manager.io/"));
         let by_k3s = name.ends_with(".node-password.k3s") || name == "k3s-serving";
         by_kind || by_helm || by_cert_manager || by_k3s
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

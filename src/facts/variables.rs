@@ -40,7 +40,7 @@ pub fn read(secrets: &str) -> Result<Variables, String> {
     for pair in secret.values() {
         let (key, value) = pair?;
         if key == "domain" {
-            variables.domain = String::from_utf8_lossy(&value).trim().to_owned();
+            String::from_utf8_lossy(&value).trim().clone_into(&mut variables.domain);
         }
         for character in ['"', '$'] {
             if value.contains(&(character as u8)) {

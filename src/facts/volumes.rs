@@ -146,6 +146,7 @@ pub fn measure(mut volumes: Vec<Volume>, answer: &str) -> Result<Vec<Volume>, St
                 volume.used = size.parse().map_err(|_| unknown(size))?;
                 volume.exists = true;
             }
+            [] => return Err(unknown("du told nothing")),
             ref other => return Err(unknown(&other.join(" / "))),
         }
     }

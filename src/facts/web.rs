@@ -75,11 +75,12 @@ pub fn address(objects: &List) -> Result<String, String> {
 pub fn ask(hosts: &[String], address: &str) -> Command {
     let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
     let ask = Command::new(
-        r#"page() { a=$(curl -q -g -sS -o /dev/null --noproxy '*' --max-time 15 --resolve "$1:443:$address" -w 'status %{http_code} %{ssl_verify_result}\n' "https://$1/" 2>&1)
+        r#"command -v curl >/dev/null || { echo "curl is not installed" >&2; exit 1; }
+page() { a=$(curl -q -g -sS -o /dev/null --noproxy '*' --max-time 15 --resolve "$1:443:$address" -w 'status %{http_code} %{ssl_verify_result}\n' "https://$1/" 2>&1)
 printf '%s %s %s\n' "$1" "$?" "$(printf %s "$a" | tr '\n' ' ')"; }; address="#,
     )
     .joined(&address);
-    hosts.iter().fold(ask, |ask, host| ask.fixed("; page").arg(host).fixed("&")).fixed("\nwait")
+    hosts.iter().fold(ask, |ask, host| ask.fixed("\npage").arg(host).fixed("&")).fixed("\nwait")
 }
 
 /// Reads the answer, in the order of the hosts.
@@ -98,7 +99,7 @@ pub fn read(hosts: &[String], answer: &str) -> Result<Vec<Page>, String> {
 fn page(host: &str, line: &str) -> Option<Page> {
     let (exit, said) = line.split_once(' ')?;
     let exit: u32 = exit.parse().ok()?;
-    let (complaint, figures) = said.rsplit_once("status ").unwrap_or((said, "0 1"));
+    let (complaint, figures) = said.rsplit_once("status ")?;
     let (status, verified) = figures.trim().split_once(' ')?;
     let certificate = exit == 0 && verified.trim() == "0";
     let trouble = match complaint.trim() {
