@@ -41,12 +41,12 @@ done
 "#;
 
 /// Renews the lease from its own folder. `$1` seconds.
-const RENEW: &str = r#"read -r up _ </proc/uptime && echo $((${up%.*} + $1)) >"${0%/*}/lease.new" && mv "${0%/*}/lease.new" "${0%/*}/lease""#;
+const RENEW: &str = r#"read -r up _ </proc/uptime && echo $((${up%.*} + $1)) >"${0%/*}/lease.$$" && mv "${0%/*}/lease.$$" "${0%/*}/lease""#;
 
 /// Starts the loop once. `$1` its folder, `$2` seconds of the first lease, `$3` seconds at most, `$4` the loop, `$5` what renews.
 const ARM: &str = r#"
 umask 077
-mkdir -p "$1" && echo "$5" >"$1/renew" && sh "$1/renew" "$2" || exit 1
+mkdir -p "$1" && echo "$5" >"$1/renew.$$" && mv "$1/renew.$$" "$1/renew" && sh "$1/renew" "$2" || exit 1
 if mkdir "$1/started" 2>/dev/null; then
     setsid sh -c "$4" fleet-watchdog "$1" "$3" </dev/null >"$1/log" 2>&1 &
 fi
@@ -58,10 +58,11 @@ done
 kill -0 "$(cat "$1/pid")"
 "#;
 
-/// Ends the loop, waits until it has ended, removes its folder. `$1` its folder.
+/// Ends the loop (at once: it would look for `disarmed` a second later), waits until it has ended, removes its folder. `$1` its folder.
 const DISARM: &str = r#"
 [ -d "$1" ] || exit 0
 : >"$1/disarmed"
+[ ! -s "$1/pid" ] || kill "$(cat "$1/pid")" 2>/dev/null
 tries=0
 while [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; do
     tries=$((tries + 1)); [ $tries -lt 100 ] || exit 1

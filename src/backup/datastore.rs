@@ -14,10 +14,7 @@ pub const COMPARED: &[(&str, &str)] = &[
     ("secrets.json", "/registry/secrets/"),
     ("persistentvolumes.json", "/registry/persistentvolumes/"),
     ("persistentvolumeclaims.json", "/registry/persistentvolumeclaims/"),
-    (
-        "gitrepositories.source.toolkit.fluxcd.io.json",
-        "/registry/source.toolkit.fluxcd.io/gitrepositories/",
-    ),
+    ("gitrepositories.source.toolkit.fluxcd.io.json", "/registry/source.toolkit.fluxcd.io/gitrepositories/"),
     (
         "kustomizations.kustomize.toolkit.fluxcd.io.json",
         "/registry/kustomize.toolkit.fluxcd.io/kustomizations/",

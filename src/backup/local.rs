@@ -34,7 +34,8 @@ pub fn archive(directory: &Path, backup: &Path, stem: &str) -> io::Result<(Seale
 type Entries = Vec<(PathBuf, Metadata)>;
 
 fn walk(directory: &Path, path: PathBuf, entries: &mut Entries) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(directory.join(&path)).map_err(|error| named(directory, &path, &error))?;
+    let metadata =
+        fs::symlink_metadata(directory.join(&path)).map_err(|error| named(directory, &path, &error))?;
     let kind = metadata.file_type();
     let mut below = Vec::new();
     if kind.is_dir() {

@@ -19,9 +19,7 @@ const SKIPPED: &[&str] = &["events", "componentstatuses"];
 /// Asks the API for each path in turn; the JSON answers come one after the other. One that fails ends it.
 #[must_use]
 pub fn command<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Command {
-    Command::new("for path in")
-        .args(paths)
-        .fixed(r#"; do k3s kubectl get --raw "$path" || exit 1; done"#)
+    Command::new("for path in").args(paths).fixed(r#"; do k3s kubectl get --raw "$path" || exit 1; done"#)
 }
 
 /// A kind of object that can be listed.
@@ -96,7 +94,8 @@ pub fn kinds_to_ask(apis: &[u8]) -> io::Result<Vec<String>> {
     let mut paths = vec![root("", "v1")];
     for group in groups.groups.iter().filter(|group| !SKIPPED_GROUPS.contains(&group.name.as_str())) {
         let preferred = &group.preferred_version.version;
-        let others = group.versions.iter().map(|served| &served.version).filter(|version| *version != preferred);
+        let others =
+            group.versions.iter().map(|served| &served.version).filter(|version| *version != preferred);
         for version in std::iter::once(preferred).chain(others) {
             if !safe(&group.name) || !safe(version) {
                 return Err(strange(&format!("{}/{version}", group.name)));
@@ -140,12 +139,9 @@ pub fn kinds(answers: &[u8], asked: usize) -> io::Result<Vec<Resource>> {
 }
 
 /// Takes the stream of lists apart: one file a kind below `folder`. Memory holds names, never contents.
-pub fn split(
-    stream: &Path,
-    resources: &[Resource],
-    folder: &Path,
-) -> io::Result<BTreeMap<String, Objects>> {
-    let mut lists = serde_json::Deserializer::from_reader(BufReader::new(File::open(stream)?)).into_iter::<List>();
+pub fn split(stream: &Path, resources: &[Resource], folder: &Path) -> io::Result<BTreeMap<String, Objects>> {
+    let mut lists =
+        serde_json::Deserializer::from_reader(BufReader::new(File::open(stream)?)).into_iter::<List>();
     let mut source = File::open(stream)?;
     let mut parts = BTreeMap::new();
     let mut begin = 0;
@@ -355,7 +351,9 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.path().join("secrets.json")).unwrap(), secrets);
         assert_eq!(read(&folder.path().join("jobs.batch.json")).unwrap().items.len(), 0);
 
-        for wrong in [secrets.to_owned(), format!("{jobs}{secrets}"), format!("{secrets}{jobs}{jobs}"), String::new()] {
+        for wrong in
+            [secrets.to_owned(), format!("{jobs}{secrets}"), format!("{secrets}{jobs}{jobs}"), String::new()]
+        {
             fs::write(&stream, wrong).unwrap();
             assert!(split(&stream, &resources, folder.path()).is_err());
         }

@@ -25,6 +25,7 @@ const TOLD: usize = 5;
 
 /// A backup that an independent reader found whole. Only [`prove`] makes one, and `run` changes nothing without one.
 #[derive(Debug, Clone)]
+#[expect(clippy::manual_non_exhaustive, reason = "the attribute would still let this crate make one")]
 pub struct Proven {
     /// The backup's id.
     pub id: String,
@@ -156,7 +157,7 @@ impl Reading<'_> {
         let mut sums = Sums::read(list()?)?;
         let mut reader = Reader::new(open(&self.folder.path().join(&part.archive.file))?);
         let mut token = false;
-        while let Some(member) = reader.next()? {
+        while let Some(member) = reader.member()? {
             let mut keep = None;
             if part.what == What::Server {
                 self.etcd |= member.path.starts_with(b"./db/etcd/");
@@ -183,7 +184,10 @@ impl Reading<'_> {
         let missing = sums.missing();
         if missing > 0 {
             let names = sums.name_missing(list()?, TOLD)?;
-            self.faults.add(format!("{stem}: the archive lacks {missing} of the host's entries: {}", names.join(", ")));
+            self.faults.add(format!(
+                "{stem}: the archive lacks {missing} of the host's entries: {}",
+                names.join(", ")
+            ));
         }
         self.files += sums.files();
         Ok(())
@@ -197,7 +201,8 @@ impl Reading<'_> {
             self.etcd = false;
             return Datastore::open(&state).map_err(|fault| self.faults.add(fault)).ok();
         } else if self.etcd {
-            self.faults.add("the datastore is etcd: its files are copied, but what is in them cannot be proven");
+            self.faults
+                .add("the datastore is etcd: its files are copied, but what is in them cannot be proven");
         } else {
             self.faults.add("there is no datastore in the archive of k3s' server folder");
         }
@@ -241,7 +246,10 @@ impl Reading<'_> {
             if file == "persistentvolumes.json" {
                 for item in &list.items {
                     if item.folder().is_some() && !archived.contains(item.metadata.name.as_str()) {
-                        self.faults.add(format!("volume {} is in the cluster and has no archive", item.metadata.name));
+                        self.faults.add(format!(
+                            "volume {} is in the cluster and has no archive",
+                            item.metadata.name
+                        ));
                     }
                 }
             }
@@ -275,11 +283,10 @@ impl Reading<'_> {
     fn write_down(&self, manifest: &Manifest) -> Result<Proven, Failure> {
         let (files, bytes) = (self.files, manifest.bytes());
         let write = || {
-            let text = fs::read(self.folder.path().join("manifest.json"))?;
             let proof = Proof {
                 schema: SCHEMA,
                 proven: Timestamp::now(),
-                manifest: hex(&Sha256::digest(&text)),
+                manifest: self.folder.manifest_hash()?,
                 files,
                 bytes,
                 objects: self.objects,
@@ -309,7 +316,11 @@ fn compare(sums: &mut Sums, member: &Member, content: Option<[u8; 32]>) -> Optio
     entry.seen = true;
     match target {
         // A hard link has the content of a member before it, which was compared already; both names are one file.
-        Some(Some(target)) if target.seen && (target.traits, target.content) == (entry.traits, entry.content) => None,
+        Some(Some(target))
+            if target.seen && (target.traits, target.content) == (entry.traits, entry.content) =>
+        {
+            None
+        }
         Some(_) => Some("it is a hard link to something else than the host says".to_owned()),
         None => differs(entry, member, content),
     }

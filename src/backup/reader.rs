@@ -51,7 +51,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next member; `None` at the two empty blocks that end an archive. An archive without them is an error.
-    pub fn next(&mut self) -> io::Result<Option<Member>> {
+    pub fn member(&mut self) -> io::Result<Option<Member>> {
         let mut records = Records::new();
         loop {
             self.skip()?;
@@ -64,7 +64,7 @@ impl<R: Read> Reader<R> {
                 b'g' => {}
                 b'L' => drop(records.insert("path".to_owned(), until_nul(&self.whole()?).to_vec())),
                 b'K' => drop(records.insert("linkpath".to_owned(), until_nul(&self.whole()?).to_vec())),
-                letter => return self.member(&header, letter, &records).map(Some),
+                letter => return self.read_member(&header, letter, &records).map(Some),
             }
         }
     }
@@ -72,8 +72,7 @@ impl<R: Read> Reader<R> {
     /// Writes the present member's whole content, holes as zeros.
     pub fn content(&mut self, member: &Member, to: &mut impl Write) -> io::Result<()> {
         if !member.sparse {
-            return copy(&mut (&mut self.inner).take(self.left), self.left, to)
-                .map(|()| self.left = 0);
+            return copy(&mut (&mut self.inner).take(self.left), self.left, to).map(|()| self.left = 0);
         }
         let mut at = 0;
         for (offset, length) in self.map()? {
@@ -95,7 +94,7 @@ impl<R: Read> Reader<R> {
         self.inner
     }
 
-    fn member(&mut self, header: &[u8; BLOCK], letter: u8, records: &Records) -> io::Result<Member> {
+    fn read_member(&mut self, header: &[u8; BLOCK], letter: u8, records: &Records) -> io::Result<Member> {
         let text = |name: &str| records.get(name);
         let decimal = |name: &str, start, length| match records.get(name) {
             Some(digits) => parse(digits),
@@ -104,7 +103,10 @@ impl<R: Read> Reader<R> {
         let size = decimal("size", 124, 12)?;
         self.set_size(size)?;
         let sparse = text("GNU.sparse.major").is_some();
-        if sparse && (text("GNU.sparse.major"), text("GNU.sparse.minor")) != (Some(&b"1".to_vec()), Some(&b"0".to_vec())) {
+        if sparse
+            && (text("GNU.sparse.major"), text("GNU.sparse.minor"))
+                != (Some(&b"1".to_vec()), Some(&b"0".to_vec()))
+        {
             return Err(bad("a sparse form that is not known here"));
         }
         let path = match text("GNU.sparse.name").or_else(|| text("path")) {
@@ -149,7 +151,11 @@ impl<R: Read> Reader<R> {
         self.inner.read_exact(&mut block).map_err(short)?;
         if block.iter().all(|byte| *byte == 0) {
             self.inner.read_exact(&mut block).map_err(short)?;
-            return if block.iter().all(|byte| *byte == 0) { Ok(None) } else { Err(bad("a lone empty block")) };
+            return if block.iter().all(|byte| *byte == 0) {
+                Ok(None)
+            } else {
+                Err(bad("a lone empty block"))
+            };
         }
         let sum: u64 = block
             .iter()
@@ -241,10 +247,12 @@ fn pax(mut bytes: &[u8]) -> io::Result<Records> {
         let wrong = || bad("a pax record that cannot be read");
         let blank = bytes.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
         let length = usize::try_from(parse(bytes.get(..blank).ok_or_else(wrong)?)?).map_err(|_| wrong())?;
-        let record = bytes.get(blank + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
+        let record =
+            bytes.get(blank + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
         let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
         let (key, value) = record.split_at(equals);
-        records.insert(String::from_utf8_lossy(key).into_owned(), value.get(1..).unwrap_or_default().to_vec());
+        records
+            .insert(String::from_utf8_lossy(key).into_owned(), value.get(1..).unwrap_or_default().to_vec());
         bytes = bytes.get(length..).unwrap_or_default();
     }
     Ok(records)
@@ -346,8 +354,8 @@ mod tests {
 
     #[test]
     fn an_archive_without_its_end_is_an_error() {
-        assert!(Reader::new(&[][..]).next().is_err());
-        assert!(Reader::new(&[0; 512][..]).next().is_err());
-        assert_eq!(Reader::new(&[0; 1024][..]).next().unwrap(), None);
+        assert!(Reader::new(&[][..]).member().is_err());
+        assert!(Reader::new(&[0; 512][..]).member().is_err());
+        assert_eq!(Reader::new(&[0; 1024][..]).member().unwrap(), None);
     }
 }

@@ -26,7 +26,9 @@ pub fn command(folder: &str) -> Command {
 pub fn archive_command(folder: &str, checkpoint: &Command) -> Command {
     Command::new("tar -C")
         .arg(folder)
-        .fixed("--format=posix --numeric-owner --sparse --sparse-version=1.0 --xattrs --acls --checkpoint=1000")
+        .fixed(
+            "--format=posix --numeric-owner --sparse --sparse-version=1.0 --xattrs --acls --checkpoint=1000",
+        )
         .arg(format!("--checkpoint-action=exec={}", checkpoint.line()))
         .fixed("-cf - .")
 }
@@ -98,7 +100,8 @@ impl Sums {
             sums.hash(&line)?;
         }
         strings.demand(b"end")?;
-        match sums.entries.iter().filter(|entry| entry.traits.kind == b'f' && entry.content.is_none()).count() {
+        match sums.entries.iter().filter(|entry| entry.traits.kind == b'f' && entry.content.is_none()).count()
+        {
             0 if sums.entries.is_empty() => Err(bad("it lists nothing, not even the folder itself")),
             0 => Ok(sums),
             missing => Err(bad(&format!("{missing} files have no hash"))),
@@ -220,10 +223,7 @@ mod tests {
         );
         let mut sums = Sums::read(text.as_bytes()).unwrap();
         let entry = sums.find(b"./a\nb").unwrap();
-        assert_eq!(
-            entry.traits,
-            Traits { kind: b'f', mode: 0o4755, uid: 33, gid: 33, size: 0, mtime: -7 }
-        );
+        assert_eq!(entry.traits, Traits { kind: b'f', mode: 0o4755, uid: 33, gid: 33, size: 0, mtime: -7 });
         assert_eq!(entry.content.map(|hash| hash[0]), Some(0xe3));
         sums.find(b".").unwrap().seen = true;
         assert_eq!((sums.files(), sums.missing()), (1, 1));

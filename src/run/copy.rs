@@ -77,8 +77,7 @@ async fn parts<R: Remote>(
     what: &Backup,
     scribe: &mut Scribe<'_>,
 ) -> Result<Vec<Source>, Trouble> {
-    let mut parts =
-        vec![Source { what: What::Server, folder: format!("{}/server", what.k3s_data), used: 0 }];
+    let mut parts = vec![Source { what: What::Server, folder: format!("{}/server", what.k3s_data), used: 0 }];
     if scribe.ask(remote, &Command::new("test -d").arg(&what.k3s_config)).await?.success() {
         parts.push(Source { what: What::Config, folder: what.k3s_config.clone(), used: 0 });
     } else {
@@ -112,7 +111,8 @@ async fn room<R: Remote>(
         .fixed("| tail -n 1")
         .deadline(Duration::from_secs(15 * 60));
     let there = Command::new("ls -d --").args(parts.iter().map(|part| &part.folder)).fixed(">/dev/null");
-    let measured = scribe.demand(remote, &there.then("&&", &measure).deadline(measure.time_allowed())).await?;
+    let measured =
+        scribe.demand(remote, &there.then("&&", &measure).deadline(measure.time_allowed())).await?;
     let text = measured.text();
     let kilobytes: u64 = text
         .split_whitespace()
@@ -217,7 +217,12 @@ impl Cold {
         let deadline = allowed(part.used);
         let list = sums::command(&part.folder).deadline(deadline);
         self.leased(deadline.saturating_add(MARGIN));
-        let list = self.watchdog.guard(deadline.saturating_add(MARGIN), &list);
+        // However the list ends, by a cut line too, its long lease ends with it.
+        let list = self
+            .watchdog
+            .guard(deadline.saturating_add(MARGIN), &list)
+            .then("; ended=$?;", &self.watchdog.renew(LEASE))
+            .fixed("; exit $ended");
         let sums = stream(remote, &list, folder, &format!("{stem}.sums.zst"), scribe).await?;
         // The stream itself renews the lease: when it is cut, k3s is started minutes later, not after the whole deadline.
         let archive = sums::archive_command(&part.folder, &self.watchdog.renew(LEASE)).deadline(deadline);
@@ -234,7 +239,10 @@ impl Cold {
         let waiting = scribe.ask(remote, &self.watchdog.is_waiting()).await?;
         let word = crate::remote::printable(state.text().trim());
         if !matches!(word.as_str(), "inactive" | "failed") {
-            return Err(failed("k3s-not-stopped", format!("k3s should be stopped, but systemd calls it {word:?}: the copy is not consistent")));
+            return Err(failed(
+                "k3s-not-stopped",
+                format!("k3s should be stopped, but systemd calls it {word:?}: the copy is not consistent"),
+            ));
         }
         if waiting.success() {
             Ok(())
@@ -267,8 +275,8 @@ impl Cold {
         copied: Result<Vec<Part>, Trouble>,
         scribe: &mut Scribe<'_>,
     ) -> Result<Vec<Part>, Trouble> {
-        let start = Command::new("systemctl start k3s && systemctl is-active k3s")
-            .deadline(Duration::from_secs(300));
+        let start =
+            Command::new("systemctl start k3s && systemctl is-active k3s").deadline(Duration::from_secs(300));
         let why = match &copied {
             Ok(_) => "the copy itself came to its end".to_owned(),
             Err(Trouble::Failed(failure) | Trouble::InDoubt(failure)) => failure.message.clone(),
@@ -329,7 +337,8 @@ async fn stream<R: Remote>(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, Trouble> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| here(&std::io::Error::other(error)))?;
+    let done =
+        tokio::task::spawn_blocking(work).await.map_err(|error| here(&std::io::Error::other(error)))?;
     done.map_err(|error| here(&error))
 }
 
