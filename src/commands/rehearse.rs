@@ -1,10 +1,117 @@
-//! `fleet rehearse`.
+//! `fleet rehearse`: a whole upgrade on simulated twins of the inventory's clusters.
 
-use super::{Exit, Trouble};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::upgrade::{self, Wanted};
+use super::{Exit, Trouble, output, plan, select};
 use crate::cli::{Cli, RehearseArgs};
+use crate::inventory::{self, Cluster, Selection};
+use crate::lab::{Fault, HostSpec, Lab};
+use crate::version::Version;
+use crate::{run, state};
 
-/// Does it.
+/// How many twins are worked on at once.
+const PARALLEL: usize = 10;
+
+/// Warnings that tell of this machine or of the hour, not of the twins: they run on this machine, and have no nights.
+const OF_THIS_MACHINE: [&str; 8] =
+    ["os", "time-zone", "disk-space", "inodes", "memory", "package-manager", "nightly-window", "backup-space"];
+
+/// Rehearses.
 pub(super) async fn run(cli: &Cli, args: &RehearseArgs) -> Result<Exit, Trouble> {
-    let _ = (cli, args);
-    Err(Trouble::internal("not there yet"))
+    select::acknowledged(&args.ack)?;
+    let clusters = select::clusters(cli, &args.select)?;
+    let folder = folder(args)?;
+    let specs = specs(&clusters, args)?;
+    let exe = std::env::current_exe()?;
+    output::print(&format!(
+        "A rehearsal: {} simulated twins on this machine. No cluster of {} is contacted.\n\n",
+        clusters.len(),
+        cli.inventory.display()
+    ))?;
+    let lab = Lab::start(&folder.join("lab"), specs, &exe).map_err(Trouble::internal)?;
+    let result = rehearse(&lab, &folder, args).await;
+    lab.stop();
+    result
+}
+
+async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> Result<Exit, Trouble> {
+    let all = Selection { all: true, ..Selection::default() };
+    let twins = all.of(&inventory::load(&lab.inventory()).map_err(Trouble::internal)?).map_err(Trouble::internal)?;
+    let acknowledged: Vec<String> =
+        args.ack.iter().cloned().chain(OF_THIS_MACHINE.map(str::to_owned)).collect();
+    let (runs, backups) = (folder.join("runs"), folder.join("backups"));
+
+    let plans = plan::consider(twins.clone(), args.to, &acknowledged, PARALLEL, backups.clone()).await;
+    plan::store(&plans, args.to, &folder.join("plan.json"))?;
+    state::write_whole(&folder.join("plan.txt"), plan::text(&plans).as_bytes())?;
+    output::print(&format!("{}\n", plan::summary(&plans)))?;
+
+    let wanted =
+        Wanted { clusters: twins, target: args.to, acknowledged, parallel: PARALLEL, runs, backups: backups.clone() };
+    let (run, exit) = upgrade::upgrade(wanted).await?;
+    let mut text = String::from("\nThe rehearsal is over; the twins are gone, what they left is here:\n");
+    for (what, path) in [
+        ("the plans", folder.join("plan.txt")),
+        ("the report", run.path().join("report.md")),
+        ("a folder a cluster", run.path().to_owned()),
+        ("the backups", backups),
+    ] {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {what:<19} {}", path.display());
+    }
+    output::print(&text)?;
+    Ok(exit)
+}
+
+/// The folder for twins, runs and backups, absolute and not in use.
+fn folder(args: &RehearseArgs) -> Result<PathBuf, Trouble> {
+    let folder = match &args.folder {
+        Some(folder) => std::path::absolute(folder)?,
+        None => std::env::temp_dir().join(format!("fleet-rehearsal-{}", run::new_id())),
+    };
+    if folder.exists() && folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Trouble::usage(format!(
+            "{} is not empty; name a new folder, or leave --folder out for a temporary one",
+            folder.display()
+        )));
+    }
+    state::make_folder(&folder)
+        .map_err(|error| Trouble::internal(format!("cannot make {}: {error}", folder.display())))?;
+    Ok(folder)
+}
+
+/// A twin for each cluster. What real clusters have installed differs, so the twins do too: by turns all applications, two only, and all but
+/// Wekan; one in four has its source suspended by the night.
+fn specs(clusters: &[Cluster], args: &RehearseArgs) -> Result<Vec<HostSpec>, Trouble> {
+    let mut specs: Vec<HostSpec> = clusters
+        .iter()
+        .enumerate()
+        .map(|(index, cluster)| {
+            let mut spec = HostSpec::new(&cluster.name).version(args.from);
+            spec.apps.retain(|app| match index % 3 {
+                1 => matches!(app.as_str(), "nextcloud" | "wordpress"),
+                2 => app != "wekan",
+                _ => true,
+            });
+            spec.source_suspended = index % 4 == 3 && args.from >= Version::V0_6;
+            spec.group.clone_from(&cluster.group);
+            spec.tags.clone_from(&cluster.tags);
+            spec.domain.clone_from(&cluster.domain);
+            spec
+        })
+        .collect();
+    for given in &args.fault {
+        let (name, fault) = given
+            .split_once('=')
+            .ok_or_else(|| Trouble::usage(format!("--fault {given}: write it as CLUSTER=FAULT")))?;
+        let fault: Fault = fault.parse().map_err(|why| Trouble::usage(format!("--fault {given}: {why}")))?;
+        let spec = specs
+            .iter_mut()
+            .find(|spec| spec.name == name)
+            .ok_or_else(|| Trouble::usage(format!("--fault {given}: {name} is not among the selected clusters")))?;
+        spec.faults.push(fault);
+    }
+    Ok(specs)
 }
