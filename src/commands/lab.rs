@@ -57,12 +57,15 @@ fn specs(args: &LabUpArgs) -> Result<Vec<HostSpec>, Trouble> {
         })
         .collect();
     for text in &args.fault {
-        let (name, fault) = text
-            .split_once('=')
-            .ok_or_else(|| Trouble::usage(format!("--fault {text:?}: write HOST=FAULT, e.g. lab-01=unreachable")))?;
+        let (name, fault) = text.split_once('=').ok_or_else(|| {
+            Trouble::usage(format!("--fault {text:?}: write HOST=FAULT, e.g. lab-01=unreachable"))
+        })?;
         let fault: Fault = fault.parse().map_err(Trouble::usage)?;
         let spec = specs.iter_mut().find(|spec| spec.name == name).ok_or_else(|| {
-            Trouble::usage(format!("--fault {text:?}: there is no host {name:?}; they are lab-{:0width$} and so on", 1))
+            Trouble::usage(format!(
+                "--fault {text:?}: there is no host {name:?}; they are lab-{:0width$} and so on",
+                1
+            ))
         })?;
         spec.faults.push(fault);
     }
@@ -78,7 +81,8 @@ fn made(lab: &Lab, args: &LabUpArgs) -> String {
     for host in lab.hosts().take(12) {
         let spec = host.spec();
         let faults: Vec<String> = spec.faults.iter().map(ToString::to_string).collect();
-        let faults = if faults.is_empty() { String::new() } else { format!("  faults: {}", faults.join(", ")) };
+        let faults =
+            if faults.is_empty() { String::new() } else { format!("  faults: {}", faults.join(", ")) };
         let _ = writeln!(
             text,
             "  {:<12} ssh port {:<6} api port {:<6} {}{faults}",

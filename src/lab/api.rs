@@ -18,7 +18,7 @@ use super::selector::Selector;
 use super::store::{Change, Key, Part, Refusal, Store};
 
 /// A whole answer, or the events of a watch as they come.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Where a request points.
 #[derive(Debug)]
@@ -31,7 +31,10 @@ struct Target {
 }
 
 /// Answers one request.
-pub async fn answer(host: Arc<Host>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+pub(super) async fn answer(
+    host: Arc<Host>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let query = query(head.uri.query().unwrap_or(""));
@@ -39,7 +42,8 @@ pub async fn answer(host: Arc<Host>, request: Request<Incoming>) -> Result<Respo
         Ok(body) => body.to_bytes(),
         Err(error) => return Ok(refuse(&Refusal::bad_request(error.to_string()))),
     };
-    let sent = head.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let sent =
+        head.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
     let answer = match about(&host, &path) {
         Some(answer) => Ok(answer),
         None => objects(&host, &head.method, &path, &query, &sent, &body),
@@ -101,7 +105,10 @@ fn objects(
                 for key in keys {
                     store.delete(&key)?;
                 }
-                reply(200, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}))
+                reply(
+                    200,
+                    &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
+                )
             }
             _ => return Err(not_allowed()),
         };
@@ -190,8 +197,11 @@ fn patched(found: &Value, sent: &str, patch: &Value) -> Result<Value, Refusal> {
 
 fn list(store: &Store, target: &Target, selector: &Selector) -> Response<Body> {
     let about = target.kind.about();
-    let version =
-        if about.group.is_empty() { target.version.clone() } else { format!("{}/{}", about.group, target.version) };
+    let version = if about.group.is_empty() {
+        target.version.clone()
+    } else {
+        format!("{}/{}", about.group, target.version)
+    };
     let mut text = format!(
         "{{\"kind\":\"{}List\",\"apiVersion\":\"{version}\",\"metadata\":{{\"resourceVersion\":\"{}\"}},\"items\":[",
         about.kind,
@@ -213,13 +223,23 @@ fn list(store: &Store, target: &Target, selector: &Selector) -> Response<Body> {
 /// The events of a watch: those that are remembered, then those that come.
 fn watch(store: &Store, target: Target, selector: Selector, since: &str) -> Result<Response<Body>, Refusal> {
     let revision: u64 = since.parse().unwrap_or(0);
-    let Some((mut past, coming)) = store.watch(if revision == 0 { store.revision() } else { revision }) else {
-        return Err(Refusal { code: 410, reason: "Expired", message: format!("too old resource version: {since}") });
+    let Some((mut past, coming)) = store.watch(if revision == 0 { store.revision() } else { revision })
+    else {
+        return Err(Refusal {
+            code: 410,
+            reason: "Expired",
+            message: format!("too old resource version: {since}"),
+        });
     };
     if revision == 0 {
         past = store
             .list(target.kind, target.namespace.as_deref())
-            .map(|(key, object)| Change { what: "ADDED", key: key.clone(), object: object.clone(), revision: 0 })
+            .map(|(key, object)| Change {
+                what: "ADDED",
+                key: key.clone(),
+                object: object.clone(),
+                revision: 0,
+            })
             .collect();
     }
     let show = move |change: &Change| -> Option<Frame<Bytes>> {
@@ -244,7 +264,9 @@ fn watch(store: &Store, target: Target, selector: Selector, since: &str) -> Resu
     let stream = futures::StreamExt::chain(futures::stream::iter(first), later);
     let stream = futures::StreamExt::map(stream, Ok::<_, Infallible>);
     let mut response = Response::new(StreamBody::new(stream).boxed_unsync());
-    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     Ok(response)
 }
 
@@ -299,7 +321,11 @@ fn read(body: &Bytes) -> Result<Value, Refusal> {
 }
 
 fn nothing_there() -> Refusal {
-    Refusal { code: 404, reason: "NotFound", message: "the server could not find the requested resource".to_owned() }
+    Refusal {
+        code: 404,
+        reason: "NotFound",
+        message: "the server could not find the requested resource".to_owned(),
+    }
 }
 
 fn not_allowed() -> Refusal {
@@ -323,7 +349,7 @@ fn reply(code: u16, value: &Value) -> Response<Body> {
 }
 
 /// A whole answer.
-pub fn respond(code: u16, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
+pub(super) fn respond(code: u16, kind: &'static str, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(text.into()).boxed_unsync());
     *response.status_mut() = hyper::StatusCode::from_u16(code).unwrap_or_default();
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));

@@ -16,7 +16,7 @@ const FLUX_CONTROLLERS: [&str; 4] =
     ["helm-controller", "kustomize-controller", "notification-controller", "source-controller"];
 
 /// Builds the cluster and brings it to rest.
-pub fn build(store: &mut Store, controllers: &mut Controllers, world: &World<'_>, k3s: &str) {
+pub(super) fn build(store: &mut Store, controllers: &mut Controllers, world: &World<'_>, k3s: &str) {
     let spec = world.spec;
     let product = Product { version: spec.version };
     for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
@@ -30,7 +30,8 @@ pub fn build(store: &mut Store, controllers: &mut Controllers, world: &World<'_>
         "metadata": {"name": "k3s-serving", "namespace": "kube-system"},
         "data": {"tls.crt": base64(super::content::CERTIFICATE), "tls.key": base64(release::letters("serving"))}}));
     for (namespace, account) in [("kube-system", "coredns"), ("default", "default")] {
-        store.apply(&json!({"kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}}));
+        store
+            .apply(&json!({"kind": "ServiceAccount", "metadata": {"name": account, "namespace": namespace}}));
         store.apply(&json!({"kind": "Secret", "type": "kubernetes.io/service-account-token",
             "metadata": {"name": format!("{account}-token-x7k2p"), "namespace": namespace,
                 "annotations": {"kubernetes.io/service-account.name": account}},
@@ -135,8 +136,9 @@ fn namespace(store: &mut Store, name: &str, labels: &Value) {
 
 /// The host's own node.
 #[must_use]
-pub fn node(spec: &HostSpec, k3s: &str, ready: bool) -> Value {
-    let condition = |kind: &str, status: bool| json!({"type": kind, "status": if status { "True" } else { "False" }});
+pub(super) fn node(spec: &HostSpec, k3s: &str, ready: bool) -> Value {
+    let condition =
+        |kind: &str, status: bool| json!({"type": kind, "status": if status { "True" } else { "False" }});
     json!({"kind": "Node", "metadata": {"name": spec.name, "labels": {"kubernetes.io/hostname": spec.name,
             "node-role.kubernetes.io/master": "true"}},
         "spec": {"podCIDR": "10.42.0.0/24"},

@@ -16,10 +16,10 @@ const WWW_DATA: u32 = 33;
 const WRITTEN: u64 = 1_620_000_000;
 
 /// A certificate of nobody, good for a very long time.
-pub const CERTIFICATE: &str = include_str!("certificate.pem");
+pub(super) const CERTIFICATE: &str = include_str!("certificate.pem");
 
 /// Makes a volume's folder and fills it. A folder that is there is left as it is.
-pub fn fill(folder: &Path, seed: &str) -> io::Result<()> {
+pub(super) fn fill(folder: &Path, seed: &str) -> io::Result<()> {
     if folder.exists() {
         return Ok(());
     }
@@ -45,7 +45,15 @@ pub fn fill(folder: &Path, seed: &str) -> io::Result<()> {
 fn odd(folder: &Path) -> io::Result<()> {
     let spaced = folder.join("Fotos & Videos (alt)");
     fs::create_dir(&spaced)?;
-    for name in ["it's \"quoted\".txt", "-rf", "$(reboot) `id` $HOME", "two\nlines.txt", "ünïcødé ☃.md", "back\\slash", "*"] {
+    for name in [
+        "it's \"quoted\".txt",
+        "-rf",
+        "$(reboot) `id` $HOME",
+        "two\nlines.txt",
+        "ünïcødé ☃.md",
+        "back\\slash",
+        "*",
+    ] {
         file(&spaced.join(name), name.as_bytes(), 0o644)?;
     }
     file(&spaced.join(OsStr::from_bytes(b"latin1-\xe4\xf6\xfc.txt")), b"not UTF-8", 0o644)?;

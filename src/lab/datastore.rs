@@ -23,7 +23,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS kine_name_prev_revision_uindex ON kine (name, 
 
 /// Where the datastore keeps an object: `/registry/secrets/oas/x`.
 #[must_use]
-pub fn place(key: &Key) -> String {
+pub(super) fn place(key: &Key) -> String {
     let registry = key.kind.about().registry;
     if key.namespace.is_empty() {
         format!("/registry/{registry}/{}", key.name)
@@ -33,7 +33,7 @@ pub fn place(key: &Key) -> String {
 }
 
 /// Writes what has changed since the last time.
-pub fn write(path: &Path, store: &mut Store) -> rusqlite::Result<()> {
+pub(super) fn write(path: &Path, store: &mut Store) -> rusqlite::Result<()> {
     let dirty = store.take_dirty();
     if dirty.is_empty() && path.exists() {
         return Ok(());
@@ -60,7 +60,13 @@ fn write_keys(path: &Path, store: &Store, keys: &BTreeSet<Key>) -> rusqlite::Res
             forget.execute([&name])?;
             if let Some(object) = store.get(key) {
                 let previous = previous.unwrap_or(0);
-                insert.execute(params![name, i64::from(previous == 0), previous, previous, object.to_string()])?;
+                insert.execute(params![
+                    name,
+                    i64::from(previous == 0),
+                    previous,
+                    previous,
+                    object.to_string()
+                ])?;
             }
         }
     }
@@ -69,10 +75,10 @@ fn write_keys(path: &Path, store: &Store, keys: &BTreeSet<Key>) -> rusqlite::Res
 }
 
 /// What a datastore holds: the objects and the highest revision.
-pub type Held = (BTreeMap<Key, Arc<Value>>, u64);
+pub(super) type Held = (BTreeMap<Key, Arc<Value>>, u64);
 
 /// Reads the objects; an error where the file is no datastore.
-pub fn read(path: &Path) -> rusqlite::Result<Held> {
+pub(super) fn read(path: &Path) -> rusqlite::Result<Held> {
     let database = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut statement = database.prepare(
         "SELECT value FROM kine WHERE id IN (SELECT MAX(id) FROM kine GROUP BY name) AND deleted = 0 AND name LIKE '/registry/%'",

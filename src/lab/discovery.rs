@@ -9,19 +9,19 @@ use super::spec::Vintage;
 
 /// `/version`.
 #[must_use]
-pub fn version(k3s: &str) -> Value {
+pub(super) fn version(k3s: &str) -> Value {
     json!({"major": "1", "minor": "21", "gitVersion": k3s, "platform": "linux/amd64", "goVersion": "go1.16.8"})
 }
 
 /// `/api`.
 #[must_use]
-pub fn core() -> Value {
+pub(super) fn core() -> Value {
     json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
 }
 
 /// `/apis`.
 #[must_use]
-pub fn groups(vintage: Vintage) -> Value {
+pub(super) fn groups(vintage: Vintage) -> Value {
     let names: BTreeMap<&str, ()> = Kind::all().map(|kind| (kind.about().group, ())).collect();
     let groups: Vec<Value> = names.keys().filter_map(|name| group(vintage, name)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
@@ -29,7 +29,7 @@ pub fn groups(vintage: Vintage) -> Value {
 
 /// `/apis/GROUP`; `None` where it is not served.
 #[must_use]
-pub fn group(vintage: Vintage, name: &str) -> Option<Value> {
+pub(super) fn group(vintage: Vintage, name: &str) -> Option<Value> {
     let versions: Vec<Value> = versions(vintage, name)
         .into_iter()
         .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
@@ -55,7 +55,7 @@ fn versions(vintage: Vintage, group: &str) -> Vec<&'static str> {
 
 /// `/api/v1` and `/apis/GROUP/VERSION`; `None` where it is not served.
 #[must_use]
-pub fn resources(vintage: Vintage, group: &str, version: &str) -> Option<Value> {
+pub(super) fn resources(vintage: Vintage, group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
     for kind in Kind::all() {
         let about = kind.about();

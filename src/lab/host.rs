@@ -190,7 +190,11 @@ impl Host {
     /// Programs on the host that a fault replaces.
     pub(super) fn faulty_programs(&self) {
         for (fault, name, script) in [
-            (Fault::TarFails, "tar", "#!/bin/sh\necho 'tar: .: Cannot open: Input/output error' >&2\nexit 2\n"),
+            (
+                Fault::TarFails,
+                "tar",
+                "#!/bin/sh\necho 'tar: .: Cannot open: Input/output error' >&2\nexit 2\n",
+            ),
             (Fault::DiskFull, "df", FULL),
         ] {
             let path = self.folder.join("bin").join(name);
@@ -238,7 +242,8 @@ impl Host {
     pub fn objects(&self, plural: &str) -> Vec<Value> {
         let store = self.store();
         let kind = Kind::all().find(|kind| kind.about().plural == plural);
-        kind.map(|kind| store.list(kind, None).map(|(_, object)| (**object).clone()).collect()).unwrap_or_default()
+        kind.map(|kind| store.list(kind, None).map(|(_, object)| (**object).clone()).collect())
+            .unwrap_or_default()
     }
 
     /// One object by kind, namespace and name.
@@ -321,7 +326,8 @@ impl Host {
             return Err("starting kubernetes: preparing server: start cluster and https: listen tcp :6443: bind: address already in use".to_owned());
         }
         let path = self.k3s_data().join("server/db/state.db");
-        let (objects, revision) = datastore::read(&path).map_err(|error| format!("the datastore: {error}"))?;
+        let (objects, revision) =
+            datastore::read(&path).map_err(|error| format!("the datastore: {error}"))?;
         let killed = !self.state().containers;
         let mut store = self.store();
         store.load(objects, revision);
@@ -361,7 +367,8 @@ impl Host {
                     let world = World { spec: &self.spec, faults: &faults, storage: &storage };
                     controllers.pass(&mut self.store(), &world, Instant::now())
                 };
-                let next = next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+                let next =
+                    next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
                 tokio::select! {
                     () = tokio::time::sleep(next.max(BREATH)) => {}
                     () = self.poked.notified() => tokio::time::sleep(BREATH).await,

@@ -20,7 +20,7 @@ use super::standin;
 
 /// Serves a cluster's API whenever k3s runs, for as long as the lab does. When k3s stops, the port closes and every
 /// connection ends.
-pub async fn api(host: Arc<Host>) {
+pub(super) async fn api(host: Arc<Host>) {
     let mut state = host.follow();
     loop {
         let there = |state: &State| state.power == Power::Running && !state.faults.contains(&Fault::ApiAway);
@@ -58,7 +58,7 @@ pub async fn api(host: Arc<Host>) {
 }
 
 /// Serves the stand-ins of all hosts.
-pub async fn control(hosts: Arc<BTreeMap<String, Arc<Host>>>, listener: TcpListener) {
+pub(super) async fn control(hosts: Arc<BTreeMap<String, Arc<Host>>>, listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(called(hosts.clone(), stream));
     }
@@ -76,7 +76,8 @@ async fn program(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
-    let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let body =
+        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let words: Vec<String> = serde_json::from_slice(&body).unwrap_or_default();
     let (name, program) = path.trim_start_matches('/').split_once('/').unwrap_or(("", ""));
     let done = match hosts.get(name) {

@@ -74,7 +74,7 @@ impl About {
 }
 
 /// Every kind.
-pub static KINDS: &[About] = &[
+pub(super) static KINDS: &[About] = &[
     about("", &["v1"], "namespaces", "namespace", "Namespace", &["ns"]).cluster(),
     about("", &["v1"], "nodes", "node", "Node", &["no"]).cluster().kept("minions"),
     about("", &["v1"], "secrets", "secret", "Secret", &[]),
@@ -83,14 +83,7 @@ pub static KINDS: &[About] = &[
     about("", &["v1"], "services", "service", "Service", &["svc"]).kept("services/specs"),
     about("", &["v1"], "serviceaccounts", "serviceaccount", "ServiceAccount", &["sa"]),
     about("", &["v1"], "persistentvolumes", "persistentvolume", "PersistentVolume", &["pv"]).cluster(),
-    about(
-        "",
-        &["v1"],
-        "persistentvolumeclaims",
-        "persistentvolumeclaim",
-        "PersistentVolumeClaim",
-        &["pvc"],
-    ),
+    about("", &["v1"], "persistentvolumeclaims", "persistentvolumeclaim", "PersistentVolumeClaim", &["pvc"]),
     about("", &["v1"], "events", "event", "Event", &["ev"]),
     about("apps", &["v1"], "deployments", "deployment", "Deployment", &["deploy"]).scaled(),
     about("apps", &["v1"], "replicasets", "replicaset", "ReplicaSet", &["rs"]).scaled(),
@@ -113,19 +106,19 @@ pub static KINDS: &[About] = &[
     .cluster()
     .counted()
     .kept("apiextensions.k8s.io/customresourcedefinitions"),
+    about("source.toolkit.fluxcd.io", &[], "gitrepositories", "gitrepository", "GitRepository", &["gitrepo"])
+        .counted()
+        .kept("source.toolkit.fluxcd.io/gitrepositories"),
     about(
         "source.toolkit.fluxcd.io",
         &[],
-        "gitrepositories",
-        "gitrepository",
-        "GitRepository",
-        &["gitrepo"],
+        "helmrepositories",
+        "helmrepository",
+        "HelmRepository",
+        &["helmrepo"],
     )
     .counted()
-    .kept("source.toolkit.fluxcd.io/gitrepositories"),
-    about("source.toolkit.fluxcd.io", &[], "helmrepositories", "helmrepository", "HelmRepository", &["helmrepo"])
-        .counted()
-        .kept("source.toolkit.fluxcd.io/helmrepositories"),
+    .kept("source.toolkit.fluxcd.io/helmrepositories"),
     about("source.toolkit.fluxcd.io", &[], "helmcharts", "helmchart", "HelmChart", &["hc"])
         .counted()
         .kept("source.toolkit.fluxcd.io/helmcharts"),
@@ -144,33 +137,33 @@ pub static KINDS: &[About] = &[
 ];
 
 /// Namespaces.
-pub const NAMESPACE: Kind = Kind::named("namespaces");
+pub(super) const NAMESPACE: Kind = Kind::named("namespaces");
 /// Nodes.
-pub const NODE: Kind = Kind::named("nodes");
+pub(super) const NODE: Kind = Kind::named("nodes");
 /// Secrets.
-pub const SECRET: Kind = Kind::named("secrets");
+pub(super) const SECRET: Kind = Kind::named("secrets");
 /// ConfigMaps.
-pub const CONFIG_MAP: Kind = Kind::named("configmaps");
+pub(super) const CONFIG_MAP: Kind = Kind::named("configmaps");
 /// Pods.
-pub const POD: Kind = Kind::named("pods");
+pub(super) const POD: Kind = Kind::named("pods");
 /// PersistentVolumes.
-pub const PV: Kind = Kind::named("persistentvolumes");
+pub(super) const PV: Kind = Kind::named("persistentvolumes");
 /// PersistentVolumeClaims.
-pub const PVC: Kind = Kind::named("persistentvolumeclaims");
+pub(super) const PVC: Kind = Kind::named("persistentvolumeclaims");
 /// Deployments.
-pub const DEPLOYMENT: Kind = Kind::named("deployments");
+pub(super) const DEPLOYMENT: Kind = Kind::named("deployments");
 /// StatefulSets.
-pub const STATEFUL_SET: Kind = Kind::named("statefulsets");
+pub(super) const STATEFUL_SET: Kind = Kind::named("statefulsets");
 /// ReplicaSets.
-pub const REPLICA_SET: Kind = Kind::named("replicasets");
+pub(super) const REPLICA_SET: Kind = Kind::named("replicasets");
 /// Ingresses.
-pub const INGRESS: Kind = Kind::named("ingresses");
+pub(super) const INGRESS: Kind = Kind::named("ingresses");
 /// Flux sources.
-pub const SOURCE: Kind = Kind::named("gitrepositories");
+pub(super) const SOURCE: Kind = Kind::named("gitrepositories");
 /// Flux Kustomizations.
-pub const KUSTOMIZATION: Kind = Kind::named("kustomizations");
+pub(super) const KUSTOMIZATION: Kind = Kind::named("kustomizations");
 /// Helm releases of Flux.
-pub const RELEASE: Kind = Kind::named("helmreleases");
+pub(super) const RELEASE: Kind = Kind::named("helmreleases");
 
 impl Kind {
     /// The kind of this plural. Only for constants: a name that is not in the table does not build.
@@ -205,7 +198,9 @@ impl Kind {
         let about = self.about();
         match (about.group, vintage) {
             ("source.toolkit.fluxcd.io", Vintage::Beta1) => &["v1beta1"],
-            ("source.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io", Vintage::Beta2) => &["v1beta2", "v1beta1"],
+            ("source.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io", Vintage::Beta2) => {
+                &["v1beta2", "v1beta1"]
+            }
             ("source.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io", Vintage::V1) => &["v1", "v1beta2"],
             ("kustomize.toolkit.fluxcd.io", Vintage::Beta1) => &["v1beta1"],
             ("helm.toolkit.fluxcd.io", Vintage::Beta1 | Vintage::Beta2) => &["v2beta1"],

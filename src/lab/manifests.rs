@@ -7,13 +7,14 @@ use super::spec::HostSpec;
 use crate::version::Version;
 
 /// The namespace of Flux and of its variables.
-pub const FLUX: &str = "flux-system";
+pub(super) const FLUX: &str = "flux-system";
 /// The applications that have an OAuth client, as keys of the OAuth variables (facts section 3.4).
-pub const CLIENTS: [&str; 6] = ["grafana", "nextcloud", "rocketchat", "userpanel", "wekan", "wordpress"];
+pub(super) const CLIENTS: [&str; 6] =
+    ["grafana", "nextcloud", "rocketchat", "userpanel", "wekan", "wordpress"];
 
 /// A release of the product: its names, which changed at 0.8.
 #[derive(Debug, Clone, Copy)]
-pub struct Product {
+pub(super) struct Product {
     /// The version.
     pub version: Version,
 }
@@ -21,37 +22,41 @@ pub struct Product {
 impl Product {
     /// `oas` until 0.7, then `stackspin`: the main namespace, and the beginning of other names.
     #[must_use]
-    pub fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         if self.version < Version::V0_8 { "oas" } else { "stackspin" }
     }
 
     /// The namespace of the applications.
     #[must_use]
-    pub fn apps(self) -> String {
+    pub(super) fn apps(self) -> String {
         format!("{}-apps", self.prefix())
     }
 
     /// The name of a variables secret: `oas-nextcloud-variables`.
     #[must_use]
-    pub fn variables(self, of: &str) -> String {
+    pub(super) fn variables(self, of: &str) -> String {
         format!("{}-{of}-variables", self.prefix())
     }
 
     /// The name of the Secret with an application's OAuth client.
     #[must_use]
-    pub fn oauth(self, app: &str) -> String {
-        if self.version < Version::V0_8 { self.variables("oauth") } else { self.variables(&format!("{app}-oauth")) }
+    pub(super) fn oauth(self, app: &str) -> String {
+        if self.version < Version::V0_8 {
+            self.variables("oauth")
+        } else {
+            self.variables(&format!("{app}-oauth"))
+        }
     }
 
     /// The GitRepository.
     #[must_use]
-    pub fn source(self) -> &'static str {
+    pub(super) fn source(self) -> &'static str {
         self.version.source().unwrap_or("openappstack")
     }
 
     /// Chart and version of a release. Two are known from the guide, the others grow with the product.
     #[must_use]
-    pub fn chart(self, release: &str) -> (String, String) {
+    pub(super) fn chart(self, release: &str) -> (String, String) {
         let age = Version::ALL.iter().position(|version| *version == self.version).unwrap_or(0);
         let version = match (release, self.version) {
             ("single-sign-on", Version::V0_7) => "0.2.2".to_owned(),
@@ -67,7 +72,7 @@ impl Product {
 
     /// What a kustomization of this name applies; `None` for one that is not of this product.
     #[must_use]
-    pub fn objects(self, spec: &HostSpec, kustomization: &str) -> Option<Vec<Value>> {
+    pub(super) fn objects(self, spec: &HostSpec, kustomization: &str) -> Option<Vec<Value>> {
         let main = self.prefix();
         let release = |name: &str| self.release(main, name, 3);
         let objects = match kustomization {
@@ -142,7 +147,12 @@ impl Product {
         ]);
         for (verb, hour) in [("resume", "2"), ("suspend", "4")] {
             let arguments = json!(["flux", verb, "source", "git", self.source()]);
-            objects.push(cron_job(FLUX, &format!("flux-{verb}-source"), &format!("0 {hour} * * *"), &arguments));
+            objects.push(cron_job(
+                FLUX,
+                &format!("flux-{verb}-source"),
+                &format!("0 {hour} * * *"),
+                &arguments,
+            ));
         }
         // The chart that 0.7 dropped, and with it the secrets that it had made (guide, "Upgrading to 0.7.0").
         if self.version == Version::V0_6 {
@@ -153,8 +163,11 @@ impl Product {
 
     fn app(self, app: &str) -> Vec<Value> {
         let namespace = self.apps();
-        let mut objects: Vec<Value> =
-            workloads(app).iter().filter_map(|workload| workload.claim).map(|claim| self.claim(&namespace, claim)).collect();
+        let mut objects: Vec<Value> = workloads(app)
+            .iter()
+            .filter_map(|workload| workload.claim)
+            .map(|claim| self.claim(&namespace, claim))
+            .collect();
         objects.push(self.values(
             &namespace,
             app,
@@ -179,7 +192,13 @@ impl Product {
         ];
         for (way, hour, replicas) in [("up", "1", "1"), ("down", "2", "0")] {
             let arguments = json!([
-                "kubectl", "scale", "deployment", name, "-n", "system-upgrade", format!("--replicas={replicas}")
+                "kubectl",
+                "scale",
+                "deployment",
+                name,
+                "-n",
+                "system-upgrade",
+                format!("--replicas={replicas}")
             ]);
             objects.push(cron_job(
                 "system-upgrade",
@@ -193,7 +212,7 @@ impl Product {
 
     /// A kustomization that replaces variables from the cluster's secret and from these.
     #[must_use]
-    pub fn kustomization(self, name: &str, depends_on: &[&str], variables: &[&str]) -> Value {
+    pub(super) fn kustomization(self, name: &str, depends_on: &[&str], variables: &[&str]) -> Value {
         let cluster = self.variables("cluster");
         let mut from: Vec<Value> = vec![json!({"kind": "Secret", "name": cluster})];
         from.extend(variables.iter().map(|name| json!({"kind": "Secret", "name": name})));
@@ -239,22 +258,36 @@ impl Product {
     /// The secrets of variables: namespace, name and keys. Until 0.6 these are what the chart `oas-secrets` makes, the ten
     /// that the guide saves; only those of installed applications.
     #[must_use]
-    pub fn secrets(self, apps: &[String]) -> Vec<(String, String, Vec<String>)> {
+    pub(super) fn secrets(self, apps: &[String]) -> Vec<(String, String, Vec<String>)> {
         let flux = |name: String, keys: Vec<String>| (FLUX.to_owned(), name, keys);
         let strings = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<String>>();
         let mut found = vec![
             flux(
                 self.variables("cluster"),
-                strings(&["admin_email", "domain", "ip_address", "outgoing_mail_smtp_host", "outgoing_mail_smtp_password"]),
+                strings(&[
+                    "admin_email",
+                    "domain",
+                    "ip_address",
+                    "outgoing_mail_smtp_host",
+                    "outgoing_mail_smtp_password",
+                ]),
             ),
             flux(
                 self.variables("single-sign-on"),
-                strings(&["hydra_system_secret", "userbackend_admin_password", "userbackend_postgres_password"]),
+                strings(&[
+                    "hydra_system_secret",
+                    "userbackend_admin_password",
+                    "userbackend_postgres_password",
+                ]),
             ),
             flux(self.variables("kube-prometheus-stack"), strings(&["grafana_admin_password"])),
         ];
         for app in apps {
-            let keys = [format!("{app}_password"), format!("{app}_mariadb_password"), format!("{app}_mariadb_root_password")];
+            let keys = [
+                format!("{app}_password"),
+                format!("{app}_mariadb_password"),
+                format!("{app}_mariadb_root_password"),
+            ];
             found.push(flux(self.variables(app), keys.to_vec()));
             if self.version >= Version::V0_8 {
                 found.push(flux(self.oauth(app), strings(&["client_id", "client_secret"])));
@@ -265,7 +298,8 @@ impl Product {
                 found.push(flux(self.oauth(app), strings(&["client_id", "client_secret"])));
             }
         } else {
-            let clients = CLIENTS.iter().filter(|app| **app != "wekan" || apps.iter().any(|known| known == "wekan"));
+            let clients =
+                CLIENTS.iter().filter(|app| **app != "wekan" || apps.iter().any(|known| known == "wekan"));
             found.push(flux(
                 self.variables("oauth"),
                 clients.map(|app| format!("{app}_oauth_client_secret")).collect(),
@@ -284,7 +318,7 @@ impl Product {
 
 /// A workload of a release.
 #[derive(Debug, Clone, Copy)]
-pub struct Workload {
+pub(super) struct Workload {
     /// `Deployment`, `StatefulSet` or `DaemonSet`.
     pub kind: &'static str,
     /// Its name; empty where it is the release's own.
@@ -299,7 +333,7 @@ const fn workload(kind: &'static str, name: &'static str, claim: Option<&'static
 
 /// The workloads of a release, by the HelmRelease's name.
 #[must_use]
-pub fn workloads(release: &str) -> &'static [Workload] {
+pub(super) fn workloads(release: &str) -> &'static [Workload] {
     const NEXTCLOUD: &[Workload] = &[
         workload("Deployment", "nc-nextcloud", Some("nextcloud-files")),
         workload("StatefulSet", "nc-mariadb", Some("nextcloud-mariadb")),
@@ -350,11 +384,13 @@ pub fn workloads(release: &str) -> &'static [Workload] {
 
 /// The host name under which a release is on the web; `None` for those that are not.
 #[must_use]
-pub fn web(release: &str, domain: &str) -> Option<String> {
+pub(super) fn web(release: &str, domain: &str) -> Option<String> {
     match release {
         "single-sign-on" => Some(format!("sso.{domain}")),
         "kube-prometheus-stack" => Some(format!("grafana.{domain}")),
-        "nextcloud" | "rocketchat" | "wekan" | "wordpress" | "zulip" | "hedgedoc" => Some(format!("{release}.{domain}")),
+        "nextcloud" | "rocketchat" | "wekan" | "wordpress" | "zulip" | "hedgedoc" => {
+            Some(format!("{release}.{domain}"))
+        }
         _ => None,
     }
 }

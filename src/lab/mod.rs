@@ -120,13 +120,16 @@ impl Lab {
         let identity = folder.join("id_ed25519");
         client.write_openssh_file(&identity, LineEnding::LF)?;
         let mut hosts = BTreeMap::new();
-        let mut clusters = Vec::new();
+        let mut clusters = vec![write::groups(specs.iter())];
         for spec in specs {
             let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519)?;
             let path = folder.join("hosts").join(&spec.name);
             let host = write::host(&path, spec, fleet, &address)
                 .or_else(trying(|| format!("cannot make the simulated host {}", path.display())))?;
-            clusters.push(write::cluster(&host, &identity, &key.public_key().to_openssh()?));
+            let directory = folder.join("clusters").join(&host.spec().name);
+            write::directory(&directory, &host)
+                .or_else(trying(|| format!("cannot write {}", directory.display())))?;
+            clusters.push(write::cluster(&host, &identity, &key.public_key().to_openssh()?, &directory));
             let host = Arc::new(host);
             let keys = server::Keys { host: key, client: client.public_key().clone() };
             tokio::spawn(server::serve(host.clone(), keys));
@@ -221,11 +224,7 @@ fn check(specs: &[HostSpec]) -> Result<(), LabError> {
         }
         let known = HostSpec::known_apps(spec.version);
         if let Some(app) = spec.apps.iter().find(|app| !known.contains(&app.as_str())) {
-            return Err(LabError::App {
-                version: spec.version,
-                app: app.clone(),
-                known: known.join(", "),
-            });
+            return Err(LabError::App { version: spec.version, app: app.clone(), known: known.join(", ") });
         }
     }
     Ok(())
@@ -241,7 +240,7 @@ fn prepare(folder: &Path) -> Result<PathBuf, LabError> {
         if !mark.exists() {
             return Err(LabError::NotOurs(folder.to_owned()));
         }
-        for name in ["hosts", "inventory"] {
+        for name in ["clusters", "hosts", "inventory"] {
             match fs::remove_dir_all(folder.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return trying(doing)(error),
                 _ => {}
@@ -253,7 +252,8 @@ fn prepare(folder: &Path) -> Result<PathBuf, LabError> {
         }
     }
     fs::set_permissions(folder, Permissions::from_mode(0o700)).or_else(trying(doing))?;
-    fs::write(&mark, "The folder of a lab: simulated hosts, made anew at every start.\n").or_else(trying(doing))?;
+    fs::write(&mark, "The folder of a lab: simulated hosts, made anew at every start.\n")
+        .or_else(trying(doing))?;
     folder.canonicalize().or_else(trying(doing))
 }
 

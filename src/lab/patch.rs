@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Applies a merge patch: null removes, objects merge, everything else replaces.
-pub fn merge(target: &mut Value, patch: &Value) {
+pub(super) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *target = patch.clone();
         return;
@@ -22,7 +22,7 @@ pub fn merge(target: &mut Value, patch: &Value) {
 }
 
 /// Applies a JSON patch; the error is a sentence.
-pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), String> {
+pub(super) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), String> {
     for step in patch.as_array().ok_or("a JSON patch is a list")? {
         let path = step["path"].as_str().ok_or("a step of a JSON patch has a path")?;
         let (parent, last) = path.rsplit_once('/').ok_or("a path begins with /")?;

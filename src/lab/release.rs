@@ -10,13 +10,13 @@ use crate::version::Version;
 
 /// The Helm release's name: `spec.releaseName`, else the object's.
 #[must_use]
-pub fn name(key: &Key, object: &Value) -> String {
+pub(super) fn name(key: &Key, object: &Value) -> String {
     object["spec"]["releaseName"].as_str().unwrap_or(&key.name).to_owned()
 }
 
 /// The objects of a release at a chart version.
 #[must_use]
-pub fn objects(
+pub(super) fn objects(
     world: &World<'_>,
     store: &Store,
     key: &Key,
@@ -96,7 +96,7 @@ fn secrets(world: &World<'_>, store: &Store) -> Vec<Value> {
 
 /// A Secret of variables, with made-up letters that are the same each time.
 #[must_use]
-pub fn secret(world: &World<'_>, namespace: &str, name: &str, keys: &[String]) -> Value {
+pub(super) fn secret(world: &World<'_>, namespace: &str, name: &str, keys: &[String]) -> Value {
     let mut data = json!({});
     for key in keys {
         let value = match key.as_str() {
@@ -115,6 +115,6 @@ pub fn secret(world: &World<'_>, namespace: &str, name: &str, keys: &[String]) -
 
 /// A password of letters made from a text.
 #[must_use]
-pub fn letters(text: &str) -> String {
+pub(super) fn letters(text: &str) -> String {
     sha1(text).bytes().take(32).map(|digit| char::from(b'a' + (digit % 26))).collect()
 }

@@ -7,7 +7,7 @@ use super::store::Refusal;
 
 /// A selector over labels and fields.
 #[derive(Debug, Default)]
-pub struct Selector {
+pub(super) struct Selector {
     terms: Vec<Term>,
 }
 
@@ -33,11 +33,13 @@ enum Test {
 
 impl Selector {
     /// Reads both selectors of a request; either may be empty.
-    pub fn read(kind: Kind, labels: &str, fields: &str) -> Result<Self, Refusal> {
+    pub(super) fn read(kind: Kind, labels: &str, fields: &str) -> Result<Self, Refusal> {
         let mut terms = Vec::new();
         for text in split(labels) {
             terms.push(label(text).ok_or_else(|| {
-                Refusal::bad_request(format!("unable to parse requirement: found {text:?}, expected: identifier"))
+                Refusal::bad_request(format!(
+                    "unable to parse requirement: found {text:?}, expected: identifier"
+                ))
             })?);
         }
         for text in split(fields) {
@@ -57,14 +59,17 @@ impl Selector {
                 }
             };
             let values = vec![value.to_owned()];
-            terms.push(Term { at: At::Field(path), test: if same { Test::In(values) } else { Test::NotIn(values) } });
+            terms.push(Term {
+                at: At::Field(path),
+                test: if same { Test::In(values) } else { Test::NotIn(values) },
+            });
         }
         Ok(Self { terms })
     }
 
     /// Whether an object is selected.
     #[must_use]
-    pub fn takes(&self, object: &Value) -> bool {
+    pub(super) fn takes(&self, object: &Value) -> bool {
         self.terms.iter().all(|term| {
             let value = match &term.at {
                 At::Label(name) => &object["metadata"]["labels"][name.as_str()],
@@ -72,7 +77,9 @@ impl Selector {
             };
             match &term.test {
                 Test::In(values) => value.as_str().is_some_and(|value| values.iter().any(|one| one == value)),
-                Test::NotIn(values) => !value.as_str().is_some_and(|value| values.iter().any(|one| one == value)),
+                Test::NotIn(values) => {
+                    !value.as_str().is_some_and(|value| values.iter().any(|one| one == value))
+                }
                 Test::There => !value.is_null(),
                 Test::NotThere => value.is_null(),
             }
@@ -139,7 +146,8 @@ mod tests {
 
     #[test]
     fn selectors_take_what_kubectl_would_get() {
-        let secret = json!({"type": "Opaque", "metadata": {"name": "x", "labels": {"app": "a", "tier": "b"}}});
+        let secret =
+            json!({"type": "Opaque", "metadata": {"name": "x", "labels": {"app": "a", "tier": "b"}}});
         let takes = |labels, fields| Selector::read(kinds::SECRET, labels, fields).unwrap().takes(&secret);
         assert!(takes("app=a,tier in (b, c)", "type!=helm.sh/release.v1"));
         assert!(takes("app", "metadata.name=x"));

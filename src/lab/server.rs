@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use hyper::body::Bytes;
 use russh::keys::{PrivateKey, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -26,7 +28,7 @@ const BANNER: &[u8] = b"*** Scheduled maintenance on Sunday ***\n";
 
 /// The keys of a host's SSH server.
 #[derive(Debug, Clone)]
-pub struct Keys {
+pub(super) struct Keys {
     /// The host's own.
     pub host: PrivateKey,
     /// The one client that may log in.
@@ -34,7 +36,7 @@ pub struct Keys {
 }
 
 /// Accepts connections for as long as the lab runs.
-pub async fn serve(host: Arc<Host>, keys: Keys) {
+pub(super) async fn serve(host: Arc<Host>, keys: Keys) {
     let config = Arc::new(Config {
         keys: vec![keys.host],
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -110,8 +112,12 @@ impl Login {
     /// What stands in the way of this command line, if anything does. A cut happens once.
     fn obstacle(&self, line: &str) -> Obstacle {
         let found = self.host.state().faults.into_iter().find_map(|fault| match &fault {
-            Fault::ConnectionDropsAt(text) if line.contains(text.as_str()) => Some((Obstacle::CutBefore, Some(fault))),
-            Fault::ConnectionDropsAfter(text) if line.contains(text.as_str()) => Some((Obstacle::CutAfter, Some(fault))),
+            Fault::ConnectionDropsAt(text) if line.contains(text.as_str()) => {
+                Some((Obstacle::CutBefore, Some(fault)))
+            }
+            Fault::ConnectionDropsAfter(text) if line.contains(text.as_str()) => {
+                Some((Obstacle::CutAfter, Some(fault)))
+            }
             Fault::CommandHangs(text) if line.contains(text.as_str()) => Some((Obstacle::Hang, None)),
             Fault::CommandFails(text) if line.contains(text.as_str()) => Some((Obstacle::Fail, None)),
             _ => None,
@@ -136,7 +142,11 @@ enum Obstacle {
 impl Handler for Login {
     type Error = russh::Error;
 
-    async fn auth_publickey_offered(&mut self, _: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        _: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
         Ok(self.judge(offer.public_key))
     }
 
@@ -182,7 +192,12 @@ impl Handler for Login {
         Ok(())
     }
 
-    async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        line: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         let Some(channel) = self.channels.remove(&u32::from(id)) else {
             return session.channel_failure(id);
         };
@@ -203,7 +218,13 @@ impl Handler for Login {
 }
 
 /// Runs a command line with a real shell, as sshd does: its own process group, and nothing that ends it but itself.
-async fn execute(host: &Host, cutter: &std::net::TcpStream, channel: Channel<Msg>, line: &str, obstacle: Obstacle) {
+async fn execute(
+    host: &Host,
+    cutter: &std::net::TcpStream,
+    channel: Channel<Msg>,
+    line: &str,
+    obstacle: Obstacle,
+) {
     let (reader, writer) = channel.split();
     if obstacle == Obstacle::Fail {
         let _ = writer.extended_data_bytes(1, &b"Input/output error\n"[..]).await;
@@ -237,7 +258,8 @@ async fn execute(host: &Host, cutter: &std::net::TcpStream, channel: Channel<Msg
             return end(&writer, Some(255)).await;
         }
     };
-    let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return;
     };
@@ -267,7 +289,8 @@ async fn execute(host: &Host, cutter: &std::net::TcpStream, channel: Channel<Msg
     }
     if heard {
         use std::os::unix::process::ExitStatusExt as _;
-        let code = status.ok().map(|status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+        let code =
+            status.ok().map(|status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
         end(&writer, code.and_then(|code| u32::try_from(code).ok())).await;
     }
 }

@@ -273,7 +273,9 @@ impl Store {
         if !object["metadata"].is_object() {
             object["metadata"] = json!({});
         }
-        for kept in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "namespace", "resourceVersion"] {
+        for kept in
+            ["uid", "creationTimestamp", "generation", "deletionTimestamp", "namespace", "resourceVersion"]
+        {
             copy(&old["metadata"], &mut object["metadata"], kept);
         }
         object["metadata"]["name"] = json!(key.name);
@@ -458,7 +460,8 @@ impl Store {
 
 /// Whether clients write the status of this kind at its own place only.
 fn has_status(kind: Kind) -> bool {
-    kind.about().generation || matches!(kind, kinds::POD | kinds::NODE | kinds::NAMESPACE | kinds::PV | kinds::PVC)
+    kind.about().generation
+        || matches!(kind, kinds::POD | kinds::NODE | kinds::NAMESPACE | kinds::PV | kinds::PVC)
 }
 
 /// Whether anything but metadata and status differs.
@@ -470,7 +473,7 @@ fn differs(old: &Value, new: &Value) -> bool {
 
 /// Its finalizers.
 #[must_use]
-pub fn finalizers(object: &Value) -> &[Value] {
+pub(super) fn finalizers(object: &Value) -> &[Value] {
     object["metadata"]["finalizers"].as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -482,7 +485,7 @@ fn copy(from: &Value, to: &mut Value, name: &str) {
 }
 
 /// Takes a field out of an object.
-pub fn remove(object: &mut Value, name: &str) {
+pub(super) fn remove(object: &mut Value, name: &str) {
     if let Some(map) = object.as_object_mut() {
         Map::remove(map, name);
     }
@@ -490,33 +493,33 @@ pub fn remove(object: &mut Value, name: &str) {
 
 /// A text in base64, as Secrets hold it.
 #[must_use]
-pub fn base64(text: impl AsRef<[u8]>) -> String {
+pub(super) fn base64(text: impl AsRef<[u8]>) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
 /// Base64 read back; empty where it is none.
 #[must_use]
-pub fn plain(text: &str) -> Vec<u8> {
+pub(super) fn plain(text: &str) -> Vec<u8> {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
 }
 
 /// Now, as Kubernetes writes times.
 #[must_use]
-pub fn now() -> String {
+pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The SHA-1 of a text in hex.
 #[must_use]
-pub fn sha1(text: &str) -> String {
+pub(super) fn sha1(text: &str) -> String {
     Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A UID made from a text.
 #[must_use]
-pub fn uid(text: &str) -> String {
+pub(super) fn uid(text: &str) -> String {
     let hex = sha1(text);
     format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }

@@ -15,7 +15,7 @@ const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
 
 /// Binds claims, releases volumes, and removes the folders of released ones whose policy is Delete.
-pub fn look(store: &mut Store, storage: &Path, host: &str) {
+pub(super) fn look(store: &mut Store, storage: &Path, host: &str) {
     claims(store, storage, host);
     volumes(store, storage);
 }
@@ -113,7 +113,8 @@ fn bind(store: &mut Store, key: &Key, claim: &Value, volume: &str) {
         annotations["pv.kubernetes.io/bind-completed"] = json!("yes");
         annotations["pv.kubernetes.io/bound-by-controller"] = json!("yes");
         let size = claim["spec"]["resources"]["requests"]["storage"].clone();
-        claim["status"] = json!({"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": size}});
+        claim["status"] =
+            json!({"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": size}});
     });
 }
 
@@ -126,7 +127,8 @@ fn hold(object: &mut Value, finalizer: &str) {
 fn volumes(store: &mut Store, storage: &Path) {
     for (key, volume) in snapshot(store, PV) {
         let of = &volume["spec"]["claimRef"];
-        let claim = store.peek(PVC, of["namespace"].as_str().unwrap_or(""), of["name"].as_str().unwrap_or(""));
+        let claim =
+            store.peek(PVC, of["namespace"].as_str().unwrap_or(""), of["name"].as_str().unwrap_or(""));
         let phase = if of.is_null() || of["uid"].is_null() {
             "Available"
         } else if claim.is_some_and(|claim| claim["metadata"]["uid"] == of["uid"]) {
@@ -134,7 +136,8 @@ fn volumes(store: &mut Store, storage: &Path) {
         } else {
             "Released"
         };
-        let phase = if volume["status"]["phase"].is_null() && phase == "Released" { "Available" } else { phase };
+        let phase =
+            if volume["status"]["phase"].is_null() && phase == "Released" { "Available" } else { phase };
         if phase == "Released" && volume["spec"]["persistentVolumeReclaimPolicy"] == json!("Delete") {
             reclaim(storage, Path::new(volume["spec"]["hostPath"]["path"].as_str().unwrap_or("")));
             store.remove(&key);
@@ -157,9 +160,9 @@ fn volumes(store: &mut Store, storage: &Path) {
 
 /// `rm -rf`, as the provisioner's teardown does, but never outside the host's own folder for volumes.
 fn reclaim(storage: &Path, folder: &Path) {
-    let inside = folder.canonicalize().is_ok_and(|real| {
-        storage.canonicalize().is_ok_and(|root| real != root && real.starts_with(root))
-    });
+    let inside = folder
+        .canonicalize()
+        .is_ok_and(|real| storage.canonicalize().is_ok_and(|root| real != root && real.starts_with(root)));
     if !inside {
         tracing::warn!("the lab does not remove {}: it is not a volume of this host", folder.display());
         return;

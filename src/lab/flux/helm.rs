@@ -22,7 +22,7 @@ const EMPTY_OAUTH: &str = "Helm upgrade failed: template: single-sign-on/templat
 pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &World<'_>, now: Instant) {
     for (key, object) in super::snapshot(store, RELEASE) {
         if super::leaving(&object) {
-            leave(controllers, store, world, &key, &object, now);
+            leave(controllers, store, world, &key, &object);
             continue;
         }
         if super::suspended(&object) {
@@ -35,7 +35,14 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
         if needed && !controllers.planned(&key) {
             store.edit(&key, |object| {
                 let vintage = world.spec.flux;
-                super::set_condition(object, vintage, "Ready", "Unknown", "Progressing", "Reconciliation in progress");
+                super::set_condition(
+                    object,
+                    vintage,
+                    "Ready",
+                    "Unknown",
+                    "Progressing",
+                    "Reconciliation in progress",
+                );
             });
         }
         if !(needed || controllers.planned(&key)) || !controllers.turn(&key, now, world.spec.pace.helm) {
@@ -47,14 +54,7 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
 }
 
 /// A deleted release: uninstalled, unless it is suspended.
-fn leave(
-    controllers: &mut Controllers,
-    store: &mut Store,
-    world: &World<'_>,
-    key: &Key,
-    object: &Value,
-    now: Instant,
-) {
+fn leave(controllers: &mut Controllers, store: &mut Store, world: &World<'_>, key: &Key, object: &Value) {
     if finalizers(object).is_empty() || super::suspended(object) {
         super::let_go(store, key);
         controllers.due.remove(key);
@@ -67,16 +67,16 @@ fn leave(
         });
         return;
     }
-    if !controllers.turn(key, now, world.spec.pace.helm) {
-        return;
-    }
     let name = release::name(key, object);
-    for gone in records(store, key, &name).iter().flat_map(|(_, record)| recorded(record)).collect::<BTreeSet<Key>>() {
+    for gone in
+        records(store, key, &name).iter().flat_map(|(_, record)| recorded(record)).collect::<BTreeSet<Key>>()
+    {
         let _ = store.delete(&gone);
     }
     for (record, _) in records(store, key, &name) {
         let _ = store.delete(&record);
     }
+    controllers.due.remove(key);
     controllers.values.remove(key);
     super::let_go(store, key);
 }
@@ -107,7 +107,9 @@ fn reconcile(
     };
     let (reset, force) = (by_hand(RESET, "lastHandledResetAt"), by_hand(FORCE, "lastHandledForceAt"));
     let latest = records(store, key, &name).pop();
-    let deployed = latest.as_ref().is_some_and(|(_, record)| record["metadata"]["labels"]["status"] == json!("deployed"));
+    let deployed = latest
+        .as_ref()
+        .is_some_and(|(_, record)| record["metadata"]["labels"]["status"] == json!("deployed"));
     let installed = latest.is_some();
     // Counters begin anew only when the generation, the chart or the values changed; a plain reconcile resets nothing.
     let failures = if changed || reset { 0 } else { status["upgradeFailures"].as_i64().unwrap_or(0) };
@@ -129,7 +131,9 @@ fn reconcile(
         .unwrap_or(0);
     match &outcome {
         Outcome::Unchanged | Outcome::Exhausted => {}
-        Outcome::Failed(_) => write_record(store, key, &name, number + 1, "failed", &wanted, &last_objects(latest.as_ref())),
+        Outcome::Failed(_) => {
+            write_record(store, key, &name, number + 1, "failed", &wanted, &last_objects(latest.as_ref()))
+        }
         Outcome::Released => {
             let objects = release::objects(world, store, key, object, values, &wanted);
             let mut applied = BTreeSet::new();
@@ -209,13 +213,23 @@ enum Outcome {
 fn ready(object: &mut Value, world: &World<'_>, name: &str, chart: &str, version: &str, key: &Key) {
     let text = if world.spec.flux >= Vintage::V1 {
         let number = object["status"]["lastReleaseRevision"].as_u64().unwrap_or(1);
-        format!("Helm upgrade succeeded for release {}/{name}.v{number} with chart {chart}@{version}", key.namespace)
+        format!(
+            "Helm upgrade succeeded for release {}/{name}.v{number} with chart {chart}@{version}",
+            key.namespace
+        )
     } else {
         "Release reconciliation succeeded".to_owned()
     };
     let text = super::message(world, text);
     let reason = if world.spec.flux >= Vintage::V1 { "UpgradeSucceeded" } else { "ReconciliationSucceeded" };
-    super::set_condition(object, world.spec.flux, "Released", "True", "UpgradeSucceeded", "Helm upgrade succeeded");
+    super::set_condition(
+        object,
+        world.spec.flux,
+        "Released",
+        "True",
+        "UpgradeSucceeded",
+        "Helm upgrade succeeded",
+    );
     super::set_condition(object, world.spec.flux, "Ready", "True", reason, &text);
 }
 
@@ -256,10 +270,12 @@ fn values(store: &Store, key: &Key, object: &Value) -> String {
         let name = from["name"].as_str().unwrap_or("");
         let key_name = from["valuesKey"].as_str().unwrap_or("values.yaml");
         if from["kind"] == json!("Secret") {
-            let found = store.peek(SECRET, &key.namespace, name).and_then(|secret| secret["data"][key_name].as_str());
+            let found =
+                store.peek(SECRET, &key.namespace, name).and_then(|secret| secret["data"][key_name].as_str());
             text.push_str(&String::from_utf8_lossy(&plain(found.unwrap_or(""))));
         } else {
-            let found = store.peek(CONFIG_MAP, &key.namespace, name).and_then(|map| map["data"][key_name].as_str());
+            let found =
+                store.peek(CONFIG_MAP, &key.namespace, name).and_then(|map| map["data"][key_name].as_str());
             text.push_str(found.unwrap_or(""));
         }
     }

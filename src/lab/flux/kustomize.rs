@@ -37,11 +37,20 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
         let revision = revision(store, &key, &kustomization);
         let needed = !super::current(&kustomization)
             || super::asked(&kustomization)
-            || revision.as_ref().is_some_and(|revision| kustomization["status"]["lastAttemptedRevision"] != json!(revision));
+            || revision
+                .as_ref()
+                .is_some_and(|revision| kustomization["status"]["lastAttemptedRevision"] != json!(revision));
         if needed && !controllers.planned(&key) {
             store.edit(&key, |object| {
                 let vintage = world.spec.flux;
-                super::set_condition(object, vintage, "Ready", "Unknown", "Progressing", "reconciliation in progress");
+                super::set_condition(
+                    object,
+                    vintage,
+                    "Ready",
+                    "Unknown",
+                    "Progressing",
+                    "reconciliation in progress",
+                );
             });
         }
         if !(needed || controllers.planned(&key)) || !controllers.turn(&key, now, world.spec.pace.apply) {
@@ -63,7 +72,14 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
                     object["status"]["lastAppliedRevision"] = json!(revision);
                     write_inventory(object, world.spec.flux, &revision, &inventory);
                     let text = super::message(world, format!("Applied revision: {revision}"));
-                    super::set_condition(object, world.spec.flux, "Ready", "True", "ReconciliationSucceeded", &text);
+                    super::set_condition(
+                        object,
+                        world.spec.flux,
+                        "Ready",
+                        "True",
+                        "ReconciliationSucceeded",
+                        &text,
+                    );
                 }
                 Err((reason, text)) => {
                     let text = super::message(world, text);
@@ -77,7 +93,8 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
 /// The revision of its source's artifact.
 fn revision(store: &Store, key: &Key, kustomization: &Value) -> Option<String> {
     let of = &kustomization["spec"]["sourceRef"];
-    let source = store.peek(SOURCE, of["namespace"].as_str().unwrap_or(&key.namespace), of["name"].as_str()?)?;
+    let source =
+        store.peek(SOURCE, of["namespace"].as_str().unwrap_or(&key.namespace), of["name"].as_str()?)?;
     source["status"]["artifact"]["revision"].as_str().map(str::to_owned)
 }
 
@@ -109,13 +126,17 @@ fn reconcile(
     let version = Version::from_branch(&branch).unwrap_or(world.spec.version);
     // A kustomization of somebody else's source has nothing that the lab knows of.
     let ours = version.source() == Some(source);
-    let objects = ours.then(|| Product { version }.objects(world.spec, &key.name)).flatten().unwrap_or_default();
+    let objects =
+        ours.then(|| Product { version }.objects(world.spec, &key.name)).flatten().unwrap_or_default();
     let mut applied = BTreeSet::new();
     for mut object in objects {
         substitute(&mut object, &variables);
         object["metadata"]["labels"][LABEL] = json!(key.name);
         object["metadata"]["labels"][LABEL_NAMESPACE] = json!(key.namespace);
-        if world.has(&Fault::SsoEmptyOauth) && key.name == "core" && object["metadata"]["name"] == json!("single-sign-on") {
+        if world.has(&Fault::SsoEmptyOauth)
+            && key.name == "core"
+            && object["metadata"]["name"] == json!("single-sign-on")
+        {
             // The fault: single-sign-on does not wait for the secret, and gets what core saw last.
             for from in object["spec"]["postBuild"]["substituteFrom"].as_array_mut().into_iter().flatten() {
                 from["optional"] = json!(true);
@@ -127,13 +148,17 @@ fn reconcile(
     if kustomization["spec"]["prune"] == json!(true) {
         prune(store, key, &applied);
     }
-    if key.name == "core" && version >= Version::V0_7 && world.has(&Fault::SsoEmptyOauth) {
-        // Its first look at the new version sees nothing; every later one what is there.
-        let seen = match controllers.oauth {
-            None => BTreeMap::new(),
-            Some(_) => secret(store, &key.namespace, &Product { version }.oauth("single-sign-on")).unwrap_or_default(),
-        };
-        controllers.oauth = Some(seen);
+    if key.name == "core" && version >= Version::V0_7 {
+        if world.has(&Fault::SsoEmptyOauth) {
+            // Its first look at the new version sees nothing; every later one what is there.
+            let seen = match controllers.oauth {
+                None => BTreeMap::new(),
+                Some(_) => secret(store, &key.namespace, &Product { version }.oauth("single-sign-on"))
+                    .unwrap_or_default(),
+            };
+            controllers.oauth = Some(seen);
+        }
+        // Guide, "Upgrading to 0.7.0": single-sign-on gets its secrets once core is reconciled.
         controllers.again(&Key::new(KUSTOMIZATION, key.namespace.clone(), "single-sign-on"), now);
     }
     Ok(applied)
@@ -271,7 +296,8 @@ fn write_inventory(object: &mut Value, vintage: Vintage, revision: &str, applied
         }
         let entries: Vec<Value> =
             kinds.iter().map(|(namespace, kinds)| json!({"namespace": namespace, "kinds": kinds})).collect();
-        object["status"]["snapshot"] = json!({"checksum": crate::lab::store::sha1(revision), "entries": entries});
+        object["status"]["snapshot"] =
+            json!({"checksum": crate::lab::store::sha1(revision), "entries": entries});
         return;
     }
     let entries: Vec<Value> = applied

@@ -27,7 +27,7 @@ const FINALIZER: &str = "finalizers.fluxcd.io";
 
 /// What controllers see besides the objects.
 #[derive(Debug, Clone, Copy)]
-pub struct World<'a> {
+pub(in crate::lab) struct World<'a> {
     /// What the host was made like.
     pub spec: &'a HostSpec,
     /// The faults of the moment.
@@ -39,14 +39,14 @@ pub struct World<'a> {
 impl World<'_> {
     /// Whether this fault is there.
     #[must_use]
-    pub fn has(&self, fault: &Fault) -> bool {
+    pub(in crate::lab) fn has(&self, fault: &Fault) -> bool {
         self.faults.contains(fault)
     }
 }
 
 /// What controllers remember between passes. Like real ones they forget it when they start anew.
 #[derive(Debug, Default)]
-pub struct Controllers {
+pub(in crate::lab) struct Controllers {
     /// When something is done, or done again, to an object.
     due: BTreeMap<Key, Instant>,
     /// The values that a release was last looked at with.
@@ -61,7 +61,12 @@ pub struct Controllers {
 
 impl Controllers {
     /// Looks at everything once. Says when to look again; `None` when nothing is left to do.
-    pub fn pass(&mut self, store: &mut Store, world: &World<'_>, now: Instant) -> Option<Instant> {
+    pub(in crate::lab) fn pass(
+        &mut self,
+        store: &mut Store,
+        world: &World<'_>,
+        now: Instant,
+    ) -> Option<Instant> {
         let before = store.revision();
         source::look(self, store, world, now);
         kustomize::look(self, store, world, now);
@@ -74,7 +79,7 @@ impl Controllers {
     }
 
     /// Works until nothing is left to do, without waiting. For clusters that are being made.
-    pub fn settle(&mut self, store: &mut Store, world: &World<'_>) {
+    pub(in crate::lab) fn settle(&mut self, store: &mut Store, world: &World<'_>) {
         let mut now = Instant::now();
         // Far more passes than any version needs; a mistake in a manifest must not hang the lab.
         for _ in 0..2000 {
@@ -148,12 +153,18 @@ fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
 }
 
 /// Sets a condition; its time moves only with its status.
-fn set_condition(object: &mut Value, vintage: Vintage, kind: &str, status: &str, reason: &str, message: &str) {
+fn set_condition(
+    object: &mut Value,
+    vintage: Vintage,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+) {
     let since = condition(object, kind)
         .filter(|old| old["status"] == json!(status))
         .map_or_else(|| json!(now()), |old| old["lastTransitionTime"].clone());
-    let mut new =
-        json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since});
+    let mut new = json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since});
     if vintage >= Vintage::Beta2 {
         new["observedGeneration"] = object["metadata"]["generation"].clone();
     }
@@ -192,7 +203,11 @@ fn let_go(store: &mut Store, key: &Key) {
 
 /// A controller's message; under the fault `hostile-output` with what a terminal must never see.
 fn message(world: &World<'_>, text: String) -> String {
-    if world.has(&Fault::HostileOutput) { format!("{text}\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}") } else { text }
+    if world.has(&Fault::HostileOutput) {
+        format!("{text}\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}")
+    } else {
+        text
+    }
 }
 
 pub(in crate::lab) use upkeep::{bound, pods_ready};

@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Controllers, World};
 use crate::lab::faults::Fault;
-use crate::lab::kinds::{
-    DEPLOYMENT, Kind, NAMESPACE, POD, PV, PVC, REPLICA_SET, SECRET, STATEFUL_SET,
-};
+use crate::lab::kinds::{DEPLOYMENT, Kind, NAMESPACE, POD, PV, PVC, REPLICA_SET, SECRET, STATEFUL_SET};
 use crate::lab::store::{Key, Store, base64, finalizers, now, sha1};
 use crate::lab::volumes;
 
@@ -59,7 +57,8 @@ fn workloads(store: &mut Store, world: &World<'_>) {
             }
             // A StatefulSet's pods keep their names, so a changed template makes them anew in place.
             let stale = kind == STATEFUL_SET && !super::current(&object);
-            for pod in pods.iter().skip(if stale { 0 } else { usize::try_from(wanted).unwrap_or(usize::MAX) }) {
+            for pod in pods.iter().skip(if stale { 0 } else { usize::try_from(wanted).unwrap_or(usize::MAX) })
+            {
                 store.remove(pod);
             }
             for at in (if stale { 0 } else { there })..wanted {
@@ -186,7 +185,8 @@ pub(in crate::lab) fn pods_ready(store: &Store, namespace: &str, release: &str) 
         .list(POD, Some(namespace))
         .filter(|(_, pod)| pod["metadata"]["labels"]["app.kubernetes.io/instance"] == json!(release))
         .peekable();
-    pods.peek().is_some() && pods.all(|(_, pod)| pod["status"]["containerStatuses"][0]["ready"] == json!(true))
+    pods.peek().is_some()
+        && pods.all(|(_, pod)| pod["status"]["containerStatuses"][0]["ready"] == json!(true))
 }
 
 /// The PersistentVolumes and claims, for readers outside this room.

@@ -6,8 +6,23 @@ use super::{Done, request};
 
 /// Options of curl that take a value.
 const WITH_VALUE: [&str; 17] = [
-    "-o", "--output", "-w", "--write-out", "-m", "--max-time", "--connect-timeout", "--resolve", "-X", "--request", "-H",
-    "--header", "-A", "--user-agent", "--retry", "-u", "--cacert",
+    "-o",
+    "--output",
+    "-w",
+    "--write-out",
+    "-m",
+    "--max-time",
+    "--connect-timeout",
+    "--resolve",
+    "-X",
+    "--request",
+    "-H",
+    "--header",
+    "-A",
+    "--user-agent",
+    "--retry",
+    "-u",
+    "--cacert",
 ];
 
 /// Does what `curl` with these words does: every URL is answered by the lab.
@@ -62,7 +77,12 @@ pub(super) fn run(folder: &Path, words: &[String]) -> Done {
     }
     let mut done = Done::default();
     for url in urls {
-        one(folder, &url, &mut done, Wanted { output: output.as_deref(), format: &format, fail, head, quiet: silent && !show });
+        one(
+            folder,
+            &url,
+            &mut done,
+            Wanted { output: output.as_deref(), format: &format, fail, head, quiet: silent && !show },
+        );
     }
     done
 }
@@ -96,7 +116,11 @@ fn one(folder: &Path, url: &str, done: &mut Done, wanted: Wanted<'_>) {
             done.err.push_str(&format!("curl: ({}) {complaint}\n", done.code));
         }
     } else if wanted.output.is_none() {
-        done.out.push_str(&if wanted.head { format!("HTTP/2 {status}\r\n\r\n") } else { format!("<p>{status}</p>\n") });
+        done.out.push_str(&if wanted.head {
+            format!("HTTP/2 {status}\r\n\r\n")
+        } else {
+            format!("<p>{status}</p>\n")
+        });
     }
     done.out.push_str(
         &wanted

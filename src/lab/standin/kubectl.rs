@@ -224,7 +224,10 @@ impl Session {
             done.err = match (&typed.namespace, typed.everywhere) {
                 (_, true) => "No resources found\n".to_owned(),
                 (namespace, false) => {
-                    format!("No resources found in {} namespace.\n", namespace.as_deref().unwrap_or("default"))
+                    format!(
+                        "No resources found in {} namespace.\n",
+                        namespace.as_deref().unwrap_or("default")
+                    )
                 }
             };
         }
@@ -275,19 +278,30 @@ impl Session {
         mut object: Value,
         done: &mut Done,
     ) -> Result<(), Complaint> {
-        let (version, kind) = (object["apiVersion"].as_str().unwrap_or(""), object["kind"].as_str().unwrap_or(""));
+        let (version, kind) =
+            (object["apiVersion"].as_str().unwrap_or(""), object["kind"].as_str().unwrap_or(""));
         if version.is_empty() || kind.is_empty() {
             let missing: Vec<&str> = [("apiVersion", version), ("kind", kind)]
                 .iter()
                 .filter(|(_, value)| value.is_empty())
-                .map(|(name, _)| if *name == "kind" { "Object 'Kind' is missing" } else { "Object 'apiVersion' is missing" })
+                .map(|(name, _)| {
+                    if *name == "kind" {
+                        "Object 'Kind' is missing"
+                    } else {
+                        "Object 'apiVersion' is missing"
+                    }
+                })
                 .collect();
             return Err(format!("error: unable to decode {shown:?}: {} in '{object}'", missing.join(", ")));
         }
         let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let about = Kind::called(kind).map(Kind::about).filter(|about| about.group == group).ok_or_else(|| {
-            format!("error: unable to recognize {shown:?}: no matches for kind {kind:?} in version {:?}", object["apiVersion"].as_str().unwrap_or(""))
-        })?;
+        let about =
+            Kind::called(kind).map(Kind::about).filter(|about| about.group == group).ok_or_else(|| {
+                format!(
+                    "error: unable to recognize {shown:?}: no matches for kind {kind:?} in version {:?}",
+                    object["apiVersion"].as_str().unwrap_or("")
+                )
+            })?;
         let resource = Resource { about, version: version.to_owned() };
         let said = object["metadata"]["namespace"].as_str().map(str::to_owned);
         if let (Some(said), Some(asked), true) = (&said, &typed.namespace, about.namespaced) {
@@ -334,7 +348,9 @@ impl Session {
             "merge" => "application/merge-patch+json",
             "json" => "application/json-patch+json",
             "strategic" => "application/strategic-merge-patch+json",
-            other => return Err(format!("error: --type must be one of [json merge strategic], not {other:?}")),
+            other => {
+                return Err(format!("error: --type must be one of [json merge strategic], not {other:?}"));
+            }
         };
         let path = format!("{}/{name}", typed.place(&resource));
         let before = self.found(&path)?;
@@ -358,7 +374,8 @@ impl Session {
         let place = typed.place(&resource);
         let mut complaints = Vec::new();
         for path in self.chosen(typed, &place, &names)? {
-            let answer = self.ask("DELETE", &path, "application/json", &json!({"propagationPolicy": "Background"}))?;
+            let answer =
+                self.ask("DELETE", &path, "application/json", &json!({"propagationPolicy": "Background"}))?;
             match answer.status {
                 404 if typed.ignore_missing => continue,
                 400.. => {
@@ -382,7 +399,13 @@ impl Session {
     }
 
     /// `annotate` and `label`.
-    fn mark(&mut self, typed: &Typed, verb: &str, words: &[String], done: &mut Done) -> Result<(), Complaint> {
+    fn mark(
+        &mut self,
+        typed: &Typed,
+        verb: &str,
+        words: &[String],
+        done: &mut Done,
+    ) -> Result<(), Complaint> {
         let is_mark = |word: &&String| word.contains('=') || word.ends_with('-');
         let (marks, words): (Vec<&String>, Vec<&String>) = words.iter().partition(is_mark);
         let words: Vec<String> = words.into_iter().cloned().collect();
@@ -405,10 +428,16 @@ impl Session {
             });
             if let (Some((name, _)), false) = (clash, typed.overwrite) {
                 let old = before["metadata"][part][name.as_str()].as_str().unwrap_or("");
-                return Err(format!("error: --overwrite is false but found the following declared {part}: '{name}' already has a value ({old})"));
+                return Err(format!(
+                    "error: --overwrite is false but found the following declared {part}: '{name}' already has a value ({old})"
+                ));
             }
-            let answer =
-                self.ask("PATCH", &path, "application/merge-patch+json", &json!({"metadata": {part: change}}))?;
+            let answer = self.ask(
+                "PATCH",
+                &path,
+                "application/merge-patch+json",
+                &json!({"metadata": {part: change}}),
+            )?;
             if answer.status >= 400 {
                 return Err(refusal(&answer, ""));
             }
@@ -421,11 +450,14 @@ impl Session {
     fn scale(&mut self, typed: &Typed, words: &[String], done: &mut Done) -> Result<(), Complaint> {
         let (kinds, names) = named(words, "scale")?;
         let resource = self.resource(&kinds)?;
-        let replicas = typed.replicas.ok_or("error: The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0")?;
+        let replicas = typed.replicas.ok_or(
+            "error: The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
+        )?;
         for path in self.chosen(typed, &typed.place(&resource), &names)? {
             let before = self.found(&path)?;
             let body = json!({"spec": {"replicas": replicas}});
-            let answer = self.ask("PATCH", &format!("{path}/scale"), "application/merge-patch+json", &body)?;
+            let answer =
+                self.ask("PATCH", &format!("{path}/scale"), "application/merge-patch+json", &body)?;
             if answer.status >= 400 {
                 return Err(refusal(&answer, ""));
             }
@@ -498,7 +530,8 @@ impl Typed {
                 let rows = items.iter().map(|item| {
                     let metadata = &item["metadata"];
                     let text = |name: &str| metadata[name].as_str().unwrap_or("").to_owned();
-                    let namespace = if self.everywhere { format!("{:<16}", text("namespace")) } else { String::new() };
+                    let namespace =
+                        if self.everywhere { format!("{:<16}", text("namespace")) } else { String::new() };
                     format!("{namespace}{:<48}{}\n", text("name"), text("creationTimestamp"))
                 });
                 let head = if self.everywhere { format!("{:<16}", "NAMESPACE") } else { String::new() };
@@ -511,7 +544,8 @@ impl Typed {
 impl Resource {
     fn place(&self, namespace: Option<&str>) -> String {
         let About { group, plural, namespaced, .. } = self.about;
-        let base = if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/{}", self.version) };
+        let base =
+            if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/{}", self.version) };
         match namespace {
             Some(namespace) if *namespaced => format!("{base}/namespaces/{namespace}/{plural}"),
             _ => format!("{base}/{plural}"),
@@ -570,7 +604,9 @@ fn pretty(value: &Value) -> String {
 fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
+                char::from(byte).to_string()
+            }
             byte => format!("%{byte:02X}"),
         })
         .collect()

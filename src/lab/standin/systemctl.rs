@@ -51,9 +51,14 @@ pub(super) async fn run(host: &Host, words: &[String]) -> Done {
             Done { out, code: if power == Power::Running { 0 } else { 3 }, ..Done::default() }
         }
         "show" => Done::said(show(host, ours, &options)),
-        "is-enabled" => Done::failed(1, format!("Failed to get unit file state for {unit}.service: No such file or directory\n")),
+        "is-enabled" => Done::failed(
+            1,
+            format!("Failed to get unit file state for {unit}.service: No such file or directory\n"),
+        ),
         "status" => Done::failed(4, format!("Unit {unit}.service could not be found.\n")),
-        "start" | "restart" | "stop" => Done::failed(5, format!("Failed to {verb} {unit}.service: Unit {unit}.service not loaded.\n")),
+        "start" | "restart" | "stop" => {
+            Done::failed(5, format!("Failed to {verb} {unit}.service: Unit {unit}.service not loaded.\n"))
+        }
         other => Done::failed(1, format!("Unknown command verb {other}.\n")),
     }
 }
