@@ -81,15 +81,9 @@ pub struct FormatArgs {
 #[derive(Debug, Clone, Args)]
 pub struct SelectArgs {
     /// Clusters by name, group or @tag, joined by commas; `!` in front leaves out: web,@canary,!acme.
-    #[arg(
-        long,
-        value_name = "TERMS",
-        value_delimiter = ',',
-        conflicts_with = "all",
-        allow_hyphen_values = true
-    )]
+    #[arg(long, value_name = "TERMS", value_delimiter = ',', allow_hyphen_values = true)]
     pub on: Vec<String>,
-    /// Every cluster of the inventory.
+    /// Every cluster of the inventory; beside it, --on may only leave out.
     #[arg(long)]
     pub all: bool,
     /// Refuse to go on if more clusters than this are selected.

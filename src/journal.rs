@@ -45,6 +45,8 @@ pub enum JournalError {
         line: usize,
         /// What is wrong.
         why: String,
+        /// The events of the lines before it, so that a report can tell what is known.
+        whole: Vec<Event>,
     },
 }
 
@@ -62,8 +64,7 @@ impl Journal {
     /// Writes an event to disk, then tells the listener.
     pub fn record(&mut self, what: What) -> io::Result<()> {
         let event = Event { seq: self.seq + 1, at: Timestamp::now(), cluster: self.cluster.clone(), what };
-        let mut line = seal(&serde_json::to_string(&event)?);
-        line.push('\n');
+        let line = line(&event)?;
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write the journal {}: {error}", self.path.display()))
@@ -101,11 +102,23 @@ pub fn read(path: &Path) -> Result<Vec<Event>, JournalError> {
             Ok(event) => events.push(event),
             Err(_) if torn && index + 1 == lines.len() => {}
             Err(why) => {
-                return Err(JournalError::Damaged { path: path.to_owned(), line: index + 1, why });
+                return Err(JournalError::Damaged {
+                    path: path.to_owned(),
+                    line: index + 1,
+                    why,
+                    whole: events,
+                });
             }
         }
     }
     Ok(events)
+}
+
+/// An event as its line of a journal: sealed with its checksum, ended by a newline.
+pub fn line(event: &Event) -> io::Result<String> {
+    let mut line = seal(&serde_json::to_string(event)?);
+    line.push('\n');
+    Ok(line)
 }
 
 /// The line with its checksum in front.

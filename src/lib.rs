@@ -6,6 +6,7 @@
 
 // floor: words. Data spoken everywhere; no I/O.
 pub mod event;
+pub mod form;
 pub mod plan;
 pub mod remote;
 pub mod version;

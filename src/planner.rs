@@ -1,1 +1,108 @@
-//! The planner.
+//! From facts to a plan. Pure and deterministic: the same facts always give the same plan.
+
+use crate::backup;
+use crate::event::Failure;
+use crate::facts::{Facts, Installed};
+use crate::inventory::Cluster;
+use crate::migrations;
+use crate::plan::{Plan, SCHEMA};
+use crate::version::Version;
+
+/// What the planner says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Planned {
+    /// This is what to do.
+    Plan(Box<Plan>),
+    /// The cluster is at the target already.
+    NothingToDo(Version),
+    /// The cluster cannot be taken to the target; why, and what to do instead.
+    Refusal(Failure),
+}
+
+/// Plans the next rung for one cluster.
+#[must_use]
+pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
+    let from = match facts.installed() {
+        Installed::Version(version) => version,
+        other => return Planned::Refusal(unclear(&other, cluster)),
+    };
+    if from == target {
+        return Planned::NothingToDo(from);
+    }
+    if from > target {
+        return refusal(
+            "downgrade",
+            format!("it runs {from}, later than {target}; going back is a restore, not an upgrade"),
+        );
+    }
+    let rungs = match migrations::route(from, target) {
+        Ok(rungs) => rungs,
+        Err(gap) => return Planned::Refusal(no_rung(gap, target)),
+    };
+    let Some((rung, rest)) = rungs.split_first() else { return Planned::NothingToDo(from) };
+    let migrate = match (rung.steps)(facts) {
+        Ok(steps) => steps,
+        Err(why) => {
+            return refusal("facts-missing", format!("the step to {} cannot be planned: {why}", rung.to));
+        }
+    };
+    let mut steps = backup::steps(facts, cluster);
+    steps.extend(migrate);
+    Planned::Plan(Box::new(Plan {
+        schema: SCHEMA,
+        cluster: cluster.name.clone(),
+        migration: rung.id.to_owned(),
+        from,
+        to: rung.to,
+        apps: facts.apps(),
+        steps,
+        notes: (rung.notes)(facts),
+        rest: rest.iter().map(|rung| rung.to).collect(),
+    }))
+}
+
+fn refusal(cause: &str, message: String) -> Planned {
+    Planned::Refusal(Failure::new(cause, message).read("docs/migrations.md#refusals"))
+}
+
+fn unclear(installed: &Installed, cluster: &Cluster) -> Failure {
+    let (cause, message) = match installed {
+        Installed::Mixed(reasons) => (
+            "mixed-state",
+            format!("it is between two versions, so no plan can be exact: {}", reasons.join("; ")),
+        ),
+        Installed::Development(branch) => (
+            "development-branch",
+            format!(
+                "it follows branch {branch}, which is no release; set the source to a release branch first, \
+                 or leave the cluster to its developers"
+            ),
+        ),
+        Installed::Unknown(why) => ("version-unknown", format!("its version cannot be told: {why}")),
+        Installed::Version(version) => ("version-unknown", version.to_string()),
+    };
+    let next = format!("; see `fleet facts --on {}`", cluster.name);
+    Failure::new(cause, message + &next).read("docs/migrations.md#refusals")
+}
+
+/// What the guide says where there is no way in place (facts section 1.1).
+fn no_rung(gap: Version, target: Version) -> Failure {
+    let failure = if gap < Version::V0_6 {
+        Failure::new(
+            "no-upgrade-in-place",
+            format!(
+                "it runs {gap}, which cannot be upgraded in place: 0.6 wants a completely new cluster. Back its volumes up, set up a new \
+                 cluster from 0.6 or later with the values of settings.yaml in .flux.env, and put the data back by claim"
+            ),
+        )
+    } else {
+        Failure::new(
+            "no-rung",
+            format!(
+                "this fleet has no migration from {gap}, so it cannot go to {target}; the highest it reaches is {}",
+                migrations::ALL.last().map_or(gap, |last| last.to)
+            ),
+        )
+    };
+    failure.read("docs/migrations.md#refusals")
+}

@@ -6,7 +6,7 @@
 //! runs/<run id>/<cluster>/journal.ndjson              the cluster's events
 //! runs/<run id>/<cluster>/report.{md,json}
 //! runs/<run id>/<cluster>/<rung>/{plan,before,after}.json
-//! runs/<run id>/<cluster>/<rung>/steps/<step>.log     what each step's commands printed
+//! runs/<run id>/<cluster>/<rung>/steps/<step>.log     what each step's commands printed (see step_log)
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -131,6 +131,12 @@ impl ClusterFolder {
         make_folder(&path.join("steps"))?;
         Ok(path)
     }
+}
+
+/// Where a step's log lies below its rung's folder: `steps/backup-copy.log` for the step `backup/copy`.
+#[must_use]
+pub fn step_log(step: &str) -> PathBuf {
+    Path::new("steps").join(format!("{}.log", step.replace('/', "-")))
 }
 
 /// Makes a folder that only its owner can enter, and those above it.

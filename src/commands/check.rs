@@ -1,10 +1,123 @@
-//! `fleet check`.
+//! `fleet check`: the pre-flight alone.
 
-use super::{Exit, Trouble};
-use crate::cli::{CheckArgs, Cli};
+use std::collections::BTreeMap;
 
-/// Does it.
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::{Exit, Trouble, output, select};
+use crate::checks;
+use crate::cli::{CheckArgs, Cli, Format};
+use crate::event::{Failure, Judgement, Level};
+use crate::remote::printable;
+use crate::rollout;
+
+/// What is said of each cluster.
+type Verdicts = BTreeMap<String, Result<Vec<Judgement>, Failure>>;
+
+/// Judges the checks of the selected clusters.
 pub(super) async fn run(cli: &Cli, args: &CheckArgs) -> Result<Exit, Trouble> {
-    let _ = (cli, args);
-    Err(Trouble::internal("not there yet"))
+    select::acknowledged(&args.ack)?;
+    let clusters = select::clusters(cli, &args.select)?;
+    let facts = rollout::survey(clusters, args.parallel, cli.backups.clone()).await;
+    let verdicts: Verdicts = facts
+        .into_iter()
+        .map(|(name, facts)| (name, facts.map(|facts| checks::judge_all(None, &facts, &args.ack))))
+        .collect();
+    match args.format.format {
+        Format::Table => output::print(&text(&verdicts))?,
+        Format::Json => output::print_json(&json(&verdicts))?,
+    }
+    Ok(worst(&verdicts))
+}
+
+fn json(verdicts: &Verdicts) -> serde_json::Value {
+    verdicts
+        .iter()
+        .map(|(name, result)| {
+            let value = match result {
+                Ok(verdicts) => serde_json::json!({ "verdicts": verdicts }),
+                Err(failure) => serde_json::json!({ "error": failure }),
+            };
+            (name.clone(), value)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// What did not pass, cluster by cluster; then one line of counts each.
+fn text(verdicts: &Verdicts) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::ASCII_BORDERS_ONLY_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    if !table.is_tty() {
+        table.set_width(140);
+    }
+    table.set_header(["cluster", "check", "verdict", "what was seen", "what to do"]);
+    let mut counts = String::new();
+    for (name, result) in verdicts {
+        match result {
+            Err(failure) => {
+                let message = printable(&failure.message);
+                table.add_row([name, "-", "unreachable", &message, &failure.read]);
+                counts.push_str(&format!("{name}: could not be asked\n"));
+            }
+            Ok(verdicts) => {
+                for verdict in verdicts.iter().filter(|verdict| verdict.level != Level::Pass) {
+                    let level = if verdict.acknowledged { "warn (ack)" } else { verdict.level.as_str() };
+                    let remedy = checks::find(&verdict.check).map_or("", |check| check.remedy);
+                    table.add_row([name, &verdict.check, level, &verdict.said, remedy]);
+                }
+                let count = |level| verdicts.iter().filter(|verdict| verdict.level == level).count();
+                counts.push_str(&format!(
+                    "{name}: {} pass, {} warn, {} block\n",
+                    count(Level::Pass),
+                    count(Level::Warn),
+                    count(Level::Block)
+                ));
+            }
+        }
+    }
+    if table.is_empty() { counts } else { format!("{table}\n{counts}") }
+}
+
+/// The exit code by the worst verdict.
+fn worst(verdicts: &Verdicts) -> Exit {
+    let mut exit = Exit::Done;
+    for result in verdicts.values() {
+        let one = match result {
+            Err(_) => Exit::Failed,
+            Ok(verdicts) => verdicts
+                .iter()
+                .map(|verdict| match verdict.level {
+                    Level::Block => Exit::Refused,
+                    Level::Warn if !verdict.acknowledged => Exit::Warnings,
+                    Level::Warn | Level::Pass => Exit::Done,
+                })
+                .max()
+                .unwrap_or(Exit::Done),
+        };
+        exit = exit.max(one);
+    }
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(level: Level, acknowledged: bool) -> Judgement {
+        Judgement { check: "clock".into(), level, said: "seen".into(), acknowledged }
+    }
+
+    #[test]
+    fn the_worst_verdict_is_the_exit_code() {
+        let of = |list: Vec<Judgement>| worst(&BTreeMap::from([("acme".to_owned(), Ok(list))]));
+        assert_eq!(of(vec![verdict(Level::Pass, false)]), Exit::Done);
+        assert_eq!(of(vec![verdict(Level::Warn, true)]), Exit::Done);
+        assert_eq!(of(vec![verdict(Level::Warn, false), verdict(Level::Pass, false)]), Exit::Warnings);
+        assert_eq!(of(vec![verdict(Level::Block, false), verdict(Level::Warn, false)]), Exit::Refused);
+        let unreachable = BTreeMap::from([("acme".to_owned(), Err(Failure::new("unreachable", "no route")))]);
+        assert_eq!(worst(&unreachable), Exit::Failed);
+    }
 }

@@ -1,10 +1,92 @@
 //! `fleet inventory`.
 
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::output::{print, print_json};
 use super::{Exit, Trouble};
-use crate::cli::{Cli, InventorySub};
+use crate::cli::{Cli, Format, InventorySub};
+use crate::inventory::{self, Cluster, ClusterRow, Selection};
+use crate::remote::printable;
 
 /// Does it.
 pub(super) fn run(cli: &Cli, args: &InventorySub) -> Result<Exit, Trouble> {
-    let _ = (cli, args);
-    Err(Trouble::internal("not there yet"))
+    let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
+    match args {
+        InventorySub::Check => {
+            let counted = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+            let clusters = counted(inventory.clusters.len(), "cluster");
+            let groups = counted(inventory.groups.len(), "group");
+            print(&format!("{clusters} in {groups}, no faults\n"))?;
+        }
+        InventorySub::Show { select, format } => {
+            let mut selection = Selection::from(select);
+            // Showing changes nothing, so it needs no selector.
+            selection.all |= selection.on.iter().all(|term| term.trim_start().starts_with('!'));
+            let clusters = selection.of(&inventory).map_err(Trouble::usage)?;
+            match format.format {
+                Format::Table => print(&table(&clusters))?,
+                Format::Json => print_json(&Document::of(&clusters))?,
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    clusters: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    settings: ClusterRow<'a>,
+    defined_at: &'a str,
+}
+
+impl<'a> Document<'a> {
+    fn of(clusters: &'a [Cluster]) -> Self {
+        let row = |cluster: &'a Cluster| Row {
+            name: &cluster.name,
+            settings: ClusterRow::from(cluster),
+            defined_at: &cluster.defined_at,
+        };
+        Self { schema: 1, clusters: clusters.iter().map(row).collect() }
+    }
+}
+
+fn table(clusters: &[Cluster]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["CLUSTER", "GROUP", "TAGS", "LOGIN", "KEYS", "HOST KEY", "DEFINED AT"]);
+    for cluster in clusters {
+        let tags: Vec<&str> = cluster.tags.iter().map(String::as_str).collect();
+        table.add_row([
+            cluster.name.clone(),
+            cluster.group.clone(),
+            tags.join(" "),
+            printable(&cluster.login()),
+            keys(cluster),
+            if cluster.host_key.is_some() { "pinned" } else { "known_hosts" }.to_owned(),
+            cluster.defined_at.clone(),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+/// How fleet logs in: the key files, the reference to their passphrase, the agent.
+fn keys(cluster: &Cluster) -> String {
+    let mut lines: Vec<String> = cluster.identity.iter().map(|path| path.display().to_string()).collect();
+    if !lines.is_empty() {
+        lines.extend(cluster.passphrase.as_ref().map(|secret| format!("passphrase: {secret}")));
+    }
+    if cluster.agent {
+        lines.push("agent".to_owned());
+    }
+    lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")
 }

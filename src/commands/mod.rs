@@ -15,6 +15,7 @@ mod plan;
 mod rehearse;
 mod report;
 mod runs;
+mod select;
 mod upgrade;
 
 pub use exit::{Exit, Trouble};

@@ -1,10 +1,100 @@
 //! `fleet runs`.
 
-use super::{Exit, Trouble};
-use crate::cli::{Cli, FormatArgs};
+use std::collections::BTreeMap;
 
-/// Does it.
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Exit, Trouble, output};
+use crate::cli::{Cli, Format, FormatArgs};
+use crate::remote::printable;
+use crate::report::{self, Ending, FleetReport, screen};
+use crate::state::runs;
+
+/// One run in the list.
+#[derive(Debug, Serialize)]
+struct Row {
+    id: String,
+    /// Why the run cannot be told; then nothing else is known.
+    trouble: Option<String>,
+    started: Option<Timestamp>,
+    by: Option<String>,
+    target: Option<String>,
+    clusters: usize,
+    outcomes: BTreeMap<Ending, usize>,
+    /// Whether an end is written for every cluster. Where not, the run goes on still or was killed.
+    finished: bool,
+    #[serde(skip)]
+    said: String,
+}
+
+/// Lists the runs, oldest first, so that the newest stands above the prompt.
 pub(super) fn run(cli: &Cli, args: &FormatArgs) -> Result<Exit, Trouble> {
-    let _ = (cli, args);
-    Err(Trouble::internal("not there yet"))
+    let rows: Vec<Row> = runs(&cli.runs)?
+        .into_iter()
+        .map(|(folder, _)| {
+            let id = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match report::read(&folder) {
+                Ok(fleet) => told(id, &fleet),
+                Err(error) => untold(id, &error),
+            }
+        })
+        .collect();
+    match args.format {
+        Format::Json => output::print_json(&rows)?,
+        Format::Table if rows.is_empty() => {
+            output::print(&format!("No runs in {}.\n", printable(&cli.runs.display().to_string())))?;
+        }
+        Format::Table => output::print(&table(&rows, screen::Look::of_stdout()))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn told(id: String, fleet: &FleetReport) -> Row {
+    Row {
+        id,
+        trouble: None,
+        started: Some(fleet.run.started),
+        by: Some(fleet.run.by.clone()),
+        target: Some(fleet.run.target.to_string()),
+        clusters: fleet.clusters.len(),
+        outcomes: fleet.counts(),
+        finished: fleet.is_finished(),
+        said: fleet.counts_said(),
+    }
+}
+
+fn untold(id: String, error: &std::io::Error) -> Row {
+    Row {
+        id,
+        trouble: Some(error.to_string()),
+        started: None,
+        by: None,
+        target: None,
+        clusters: 0,
+        outcomes: BTreeMap::new(),
+        finished: false,
+        said: String::new(),
+    }
+}
+
+fn table(rows: &[Row], look: screen::Look) -> String {
+    let head = ["run", "started", "by", "target", "clusters", "outcomes", "state"];
+    let rows = rows.iter().map(|row| {
+        let state = match (&row.trouble, row.finished) {
+            (Some(_), _) => "cannot be told",
+            (None, true) => "finished",
+            (None, false) => "running or stopped",
+        };
+        [
+            row.id.clone(),
+            row.started.map_or_else(|| "-".to_owned(), screen::moment),
+            row.by.clone().unwrap_or_else(|| "-".to_owned()),
+            row.target.clone().unwrap_or_else(|| "-".to_owned()),
+            row.clusters.to_string(),
+            row.trouble.clone().unwrap_or_else(|| row.said.clone()),
+            state.to_owned(),
+        ]
+    });
+    look.finish(&look.table(head, rows, &[0]).to_string())
 }

@@ -1,10 +1,124 @@
-//! `fleet upgrade`.
+//! `fleet upgrade`: back up, prove, migrate, post-check; then the report.
 
-use super::{Exit, Trouble};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
+use crate::inventory::Cluster;
+use crate::report::screen;
+use crate::rollout::Rollout;
+use crate::run::new_id;
+use crate::state::{Run, RunFolder, SCHEMA};
+use crate::version::Version;
 
-/// Does it.
+/// An upgrade that is to be done.
+pub(super) struct Wanted {
+    pub(super) clusters: Vec<Cluster>,
+    pub(super) target: Version,
+    pub(super) acknowledged: Vec<String>,
+    pub(super) parallel: usize,
+    pub(super) runs: PathBuf,
+    pub(super) backups: PathBuf,
+}
+
+/// Upgrades the selected clusters.
 pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> {
-    let _ = (cli, args);
-    Err(Trouble::internal("not there yet"))
+    select::acknowledged(&args.ack)?;
+    let clusters = select::clusters(cli, &args.select)?;
+    let (_, exit) = upgrade(Wanted {
+        clusters,
+        target: args.to,
+        acknowledged: args.ack.clone(),
+        parallel: args.parallel,
+        runs: cli.runs.clone(),
+        backups: cli.backups.clone(),
+    })
+    .await?;
+    Ok(exit)
+}
+
+/// Does it, shows it while it goes on, writes the reports and prints the table.
+pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
+    let Wanted { clusters, target, acknowledged, parallel, runs, backups } = wanted;
+    let folder = RunFolder::create(
+        &runs,
+        &Run {
+            schema: SCHEMA,
+            id: new_id(),
+            started: Timestamp::now(),
+            by: operator(),
+            fleet: env!("CARGO_PKG_VERSION").to_owned(),
+            typed: std::env::args().collect(),
+            target,
+            clusters: clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+            acknowledged: acknowledged.clone(),
+        },
+    )
+    .map_err(|error| Trouble::internal(format!("cannot make a run folder in {}: {error}", runs.display())))?;
+
+    let (listener, events) = unbounded_channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let count = clusters.len();
+    let rollout = Rollout {
+        target,
+        acknowledged,
+        parallel,
+        run: folder.clone(),
+        backups,
+        listener,
+        stop: Arc::clone(&stop),
+    };
+    let work = async { tokio::join!(rollout.upgrade(clusters), crate::report::live::show(events, count)).0 };
+    let mut work = pin!(work);
+    let results = loop {
+        tokio::select! {
+            results = &mut work => break Some(results),
+            () = interrupted() => {
+                if stop.swap(true, Ordering::Relaxed) {
+                    break None;
+                }
+                tracing::warn!(
+                    "stopping: nothing new is started, clusters under way go on to a safe point; \
+                     press Ctrl-C again to let go of them at once"
+                );
+            }
+        }
+    };
+
+    let fleet = crate::report::write(&folder)?;
+    output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
+    let Some(results) = results else { return Ok((folder, Exit::Interrupted)) };
+    let troubles: Vec<String> = results
+        .into_iter()
+        .filter_map(|(name, result)| result.err().map(|error| format!("{name}: {error}")))
+        .collect();
+    if troubles.is_empty() {
+        Ok((folder, report::exit_of(&fleet)))
+    } else {
+        Err(Trouble::internal(troubles.join("\n")))
+    }
+}
+
+/// Resolves when the operator asks to stop.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // No signal can be heard; then none will come.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// User and machine, for the run's record.
+fn operator() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{}", machine.trim())
 }

@@ -1,6 +1,9 @@
 //! Clock and time zone of the host.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::remote::Command;
 
 /// The host's time against ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,4 +14,77 @@ pub struct Clock {
     pub zone: String,
     /// `+0100`.
     pub offset: String,
+}
+
+/// Asks for time, offset and zone.
+#[must_use]
+pub fn ask() -> Command {
+    Command::new(
+        r#"date +%s.%N; date +%z; z=$(readlink /etc/localtime); z=${z##*zoneinfo/}; \
+[ -n "$z" ] || z=$(cat /etc/timezone 2>/dev/null); echo "${z:-$(date +%Z)}""#,
+    )
+}
+
+/// Asks for the time alone, at the end of the same round trip.
+#[must_use]
+pub fn ask_again() -> Command {
+    Command::new("date +%s.%N")
+}
+
+/// Reads both answers. `sent` and `received` are our clock's times around the round trip: the way there and the way back
+/// take the same time, as far as anyone knows, and cancel out.
+pub fn read(first: &str, last: &str, sent: Timestamp, received: Timestamp) -> Result<Clock, String> {
+    let mut lines = first.lines().map(str::trim);
+    let began = lines.next().and_then(milliseconds).ok_or("date did not tell the time")?;
+    let offset = lines.next().filter(|offset| offset.starts_with(['+', '-'])).ok_or("date told no offset")?;
+    let zone = lines.next().unwrap_or_default();
+    let ended = last.lines().next().and_then(milliseconds).ok_or("date did not tell the time")?;
+    let there = began.saturating_sub(sent.as_millisecond());
+    let back = ended.saturating_sub(received.as_millisecond());
+    let ahead = i128::midpoint(there.into(), back.into());
+    let rounded = (ahead + if ahead < 0 { -500 } else { 500 }).checked_div(1000).unwrap_or(0);
+    Ok(Clock {
+        ahead_seconds: i64::try_from(rounded).unwrap_or(i64::MAX),
+        zone: zone.to_owned(),
+        offset: offset.to_owned(),
+    })
+}
+
+/// Seconds with or without a fraction; a `date` that knows no nanoseconds prints `%N` as it stands.
+fn milliseconds(text: &str) -> Option<i64> {
+    let (seconds, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let thousandths = fraction.get(..3).and_then(|digits| digits.parse::<u16>().ok()).unwrap_or(0);
+    seconds.parse::<i64>().ok()?.checked_mul(1000)?.checked_add(i64::from(thousandths))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn the_way_and_the_work_are_taken_off() {
+        // Two seconds there, five of work, two back, and the host a minute ahead.
+        let clock = read("1062.0\n+0100\nEurope/Berlin\n", "1067.0\n", at(1000), at(1009)).unwrap();
+        assert_eq!(clock.ahead_seconds, 60);
+        assert_eq!((clock.zone.as_str(), clock.offset.as_str()), ("Europe/Berlin", "+0100"));
+    }
+
+    #[test]
+    fn a_clock_behind_is_negative_and_rounded_to_the_nearest() {
+        let clock = read("995.400000000\n+0000\nUTC\n", "995.400000000\n", at(1000), at(1000)).unwrap();
+        assert_eq!(clock.ahead_seconds, -5);
+        let clock = read("1000.%N\n+0000\nUTC\n", "1000.%N\n", at(1000), at(1000)).unwrap();
+        assert_eq!(clock.ahead_seconds, 0);
+    }
+
+    #[test]
+    fn no_time_is_no_clock() {
+        assert!(read("", "", at(0), at(0)).is_err());
+        assert!(read("12\nUTC\n", "12", at(0), at(0)).is_err());
+        assert!(read("12\n+0000\nUTC\n", "", at(0), at(0)).is_err());
+    }
 }

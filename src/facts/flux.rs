@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kubernetes::{Groups, Item, List};
+
 /// What Flux has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flux {
@@ -103,4 +105,203 @@ pub struct Release {
     pub owner: String,
     /// Its condition.
     pub ready: Ready,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    observed_generation: Option<i64>,
+    conditions: Vec<Condition>,
+    artifact: Artifact,
+    last_applied_revision: String,
+    last_attempted_revision: String,
+    history: Vec<Installed>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    reason: String,
+    message: String,
+    observed_generation: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Artifact {
+    revision: String,
+}
+
+/// An entry of a release's history (helm.toolkit.fluxcd.io v2beta2 and later), newest first.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Installed {
+    chart_version: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SourceSpec {
+    url: String,
+    #[serde(rename = "ref")]
+    reference: Reference,
+    suspend: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reference {
+    branch: String,
+    tag: String,
+    semver: String,
+    name: String,
+    commit: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct KustomizationSpec {
+    source_ref: Name,
+    depends_on: Vec<Name>,
+    suspend: bool,
+    prune: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Name {
+    name: String,
+    namespace: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ReleaseSpec {
+    chart: Template,
+    chart_ref: Name,
+    suspend: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Template {
+    spec: Chart,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Chart {
+    chart: String,
+    version: String,
+}
+
+/// Reads Flux's own objects, its namespace's label and the API groups. Where a kind is not served there are none of it.
+pub fn read(flux: &List, objects: &List, groups: &Groups) -> Result<Flux, String> {
+    let version = objects
+        .of("Namespace")
+        .find(|namespace| namespace.metadata.name == "flux-system")
+        .and_then(|namespace| namespace.metadata.labels.get("app.kubernetes.io/version"));
+    Ok(Flux {
+        version: version.cloned().unwrap_or_default(),
+        flux_1: groups.has("helm.fluxcd.io"),
+        ..of_list(flux)?
+    })
+}
+
+/// Reads Flux's own objects alone; what is not among them (Flux's version, Flux 1) stays empty.
+pub fn of_list(flux: &List) -> Result<Flux, String> {
+    Ok(Flux {
+        sources: flux.of("GitRepository").map(source).collect::<Result<_, _>>()?,
+        kustomizations: flux.of("Kustomization").map(kustomization).collect::<Result<_, _>>()?,
+        releases: flux.of("HelmRelease").map(release).collect::<Result<_, _>>()?,
+        ..Flux::default()
+    })
+}
+
+fn source(item: &Item) -> Result<Source, String> {
+    let (spec, status): (SourceSpec, Status) = (item.spec()?, item.status()?);
+    Ok(Source {
+        namespace: item.metadata.namespace.clone(),
+        name: item.metadata.name.clone(),
+        url: spec.url,
+        branch: spec.reference.followed(),
+        suspended: spec.suspend,
+        ready: ready(item, &status),
+        revision: status.artifact.revision,
+    })
+}
+
+impl Reference {
+    /// What source-controller follows, by its own order of precedence; without any of them it takes `master`.
+    fn followed(self) -> String {
+        let others =
+            [("commit", self.commit), ("name", self.name), ("semver", self.semver), ("tag", self.tag)];
+        match others.into_iter().find(|(_, value)| !value.is_empty()) {
+            Some((kind, value)) => format!("{kind}:{value}"),
+            None if self.branch.is_empty() => "master".to_owned(),
+            None => self.branch,
+        }
+    }
+}
+
+fn kustomization(item: &Item) -> Result<Kustomization, String> {
+    let (spec, status): (KustomizationSpec, Status) = (item.spec()?, item.status()?);
+    let own = &item.metadata.namespace;
+    Ok(Kustomization {
+        namespace: own.clone(),
+        name: item.metadata.name.clone(),
+        source: spec.source_ref.name,
+        depends_on: spec
+            .depends_on
+            .into_iter()
+            .map(
+                |Name { name, namespace }| {
+                    if namespace.is_empty() || namespace == *own {
+                        name
+                    } else {
+                        format!("{namespace}/{name}")
+                    }
+                },
+            )
+            .collect(),
+        suspended: spec.suspend,
+        prune: spec.prune,
+        ready: ready(item, &status),
+        applied: status.last_applied_revision,
+    })
+}
+
+fn release(item: &Item) -> Result<Release, String> {
+    let (spec, status): (ReleaseSpec, Status) = (item.spec()?, item.status()?);
+    let Chart { chart, version } = spec.chart.spec;
+    let owner = item.metadata.labels.get("kustomize.toolkit.fluxcd.io/name");
+    let ready = ready(item, &status);
+    let newest = status.history.into_iter().next().map(|entry| entry.chart_version);
+    Ok(Release {
+        namespace: item.metadata.namespace.clone(),
+        name: item.metadata.name.clone(),
+        chart: if chart.is_empty() { spec.chart_ref.name } else { chart },
+        wanted: version,
+        applied: newest.filter(|version| !version.is_empty()).unwrap_or(status.last_applied_revision),
+        attempted: status.last_attempted_revision,
+        suspended: spec.suspend,
+        owner: owner.cloned().unwrap_or_default(),
+        ready,
+    })
+}
+
+fn ready(item: &Item, status: &Status) -> Ready {
+    let Some(condition) = status.conditions.iter().find(|condition| condition.kind == "Ready") else {
+        return Ready::default();
+    };
+    let observed = status.observed_generation.or(condition.observed_generation);
+    Ready {
+        status: condition.status.clone(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        current: observed.is_some() && observed == item.metadata.generation,
+    }
 }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kubernetes::List;
+use crate::remote::Command;
+
 /// Host and cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -11,4 +14,24 @@ pub struct Identity {
     pub cluster_uid: String,
     /// Every namespace.
     pub namespaces: Vec<String>,
+}
+
+/// Asks for the machine's id.
+#[must_use]
+pub fn ask() -> Command {
+    Command::new("cat /etc/machine-id 2>/dev/null || true")
+}
+
+/// Reads the machine's id and the namespaces.
+pub fn read(machine_id: &str, objects: &List) -> Result<Identity, String> {
+    let cluster_uid = objects
+        .of("Namespace")
+        .find(|namespace| namespace.metadata.name == "kube-system")
+        .map(|namespace| namespace.metadata.uid.clone())
+        .filter(|uid| !uid.is_empty())
+        .ok_or("the cluster shows no namespace kube-system")?;
+    let mut namespaces: Vec<String> =
+        objects.of("Namespace").map(|namespace| namespace.metadata.name.clone()).collect();
+    namespaces.sort();
+    Ok(Identity { machine_id: machine_id.trim().to_owned(), cluster_uid, namespaces })
 }

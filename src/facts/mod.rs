@@ -1,4 +1,7 @@
-//! What is known of a cluster. A fact is a question ([`Command`]) and a reader; one file a fact.
+//! What is known of a cluster. A fact is a question (`ask`) and a pure reader (`read`); one file a fact.
+//!
+//! Facts of the cluster share the few questions of [`kubernetes`]; [`gather()`] puts all questions of a round trip into one command.
+//! What each fact asks and keeps is told in `docs/facts.md`.
 
 use std::fmt;
 
@@ -10,10 +13,13 @@ pub mod claims;
 pub mod clock;
 pub mod disks;
 pub mod flux;
+mod frames;
+mod gather;
 pub mod here;
 pub mod identity;
 pub mod installed;
 pub mod k3s;
+pub mod kubernetes;
 pub mod login;
 pub mod memory;
 pub mod nightly;
@@ -30,6 +36,7 @@ pub mod variables;
 pub mod volumes;
 pub mod web;
 
+pub use gather::gather;
 pub use installed::Installed;
 
 /// The version of the stored form of [`Facts`].

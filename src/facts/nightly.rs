@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kubernetes::List;
+
 /// A CronJob that would act on the cluster during a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nightly {
@@ -29,4 +31,123 @@ pub enum Does {
     ResumeSource,
     /// Scales the system-upgrade-controller.
     ScaleUpgradeController,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    schedule: String,
+    time_zone: String,
+    suspend: bool,
+    job_template: JobTemplate,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct JobTemplate {
+    spec: JobSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct JobSpec {
+    template: PodTemplate,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PodTemplate {
+    spec: PodSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodSpec {
+    containers: Vec<Container>,
+    init_containers: Vec<Container>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Container {
+    command: Vec<String>,
+    args: Vec<String>,
+}
+
+/// Reads the CronJobs that would act on Flux or k3s.
+pub fn read(objects: &List) -> Result<Vec<Nightly>, String> {
+    let mut found = Vec::new();
+    for item in objects.of("CronJob") {
+        let spec: Spec = item.spec()?;
+        let pod = spec.job_template.spec.template.spec;
+        let words: Vec<String> = pod
+            .init_containers
+            .into_iter()
+            .chain(pod.containers)
+            .flat_map(|container| container.command.into_iter().chain(container.args))
+            .collect();
+        let said = format!("{} {}", item.metadata.namespace, words.join(" "));
+        if let Some(does) = does(&said) {
+            found.push(Nightly {
+                namespace: item.metadata.namespace.clone(),
+                name: item.metadata.name.clone(),
+                schedule: spec.schedule,
+                zone: spec.time_zone,
+                suspended: spec.suspend,
+                does,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// What the namespace and the words of a job's containers say that it does. Names of the jobs are not known (facts section 3.6).
+fn does(said: &str) -> Option<Does> {
+    // `{"spec": {"suspend": true}}`, `suspend:true` in whatever quotes a shell needs.
+    let bare: String =
+        said.to_lowercase().chars().filter(|c| !matches!(c, '"' | '\'' | '\\' | ' ' | '\n' | '\t')).collect();
+    if bare.contains("scale") && bare.contains("system-upgrade") {
+        return Some(Does::ScaleUpgradeController);
+    }
+    // `flux suspend source git stackspin`, `kubectl patch gitrepository …`
+    let of_source = bare.contains("source") || bare.contains("gitrepo");
+    if !of_source {
+        None
+    } else if bare.contains("resume") || bare.contains("suspend:false") {
+        Some(Does::ResumeSource)
+    } else if bare.contains("suspend") {
+        Some(Does::SuspendSource)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_are_known_by_what_they_do() {
+        for (said, expected) in [
+            ("flux-system flux suspend source git stackspin", Some(Does::SuspendSource)),
+            ("flux-system flux resume source git stackspin", Some(Does::ResumeSource)),
+            (
+                r#"flux-system sh -c kubectl patch gitrepository stackspin -p "{\"spec\": {\"suspend\": true}}""#,
+                Some(Does::SuspendSource),
+            ),
+            (
+                r#"ops kubectl patch gitrepositories.source.toolkit.fluxcd.io stackspin -p {"spec":{"suspend":false}}"#,
+                Some(Does::ResumeSource),
+            ),
+            (
+                "system-upgrade kubectl scale deployment system-upgrade-controller --replicas=0",
+                Some(Does::ScaleUpgradeController),
+            ),
+            ("oas-apps php -f /var/www/html/cron.php", None),
+            ("oas-apps kubectl scale deployment nc-nextcloud --replicas=0", None),
+            ("flux-system flux suspend kustomization core", None),
+        ] {
+            assert_eq!(does(said), expected, "{said}");
+        }
+    }
 }

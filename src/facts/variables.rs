@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::secrets::stored;
+
 /// The Secret made from `.flux.env`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variables {
@@ -20,4 +22,31 @@ pub struct Forbidden {
     pub key: String,
     /// `"` or `$`.
     pub character: char,
+}
+
+/// Names of the Secret, newest first: after the renaming to Stackspin both are there until the clean-up.
+const NAMES: [&str; 2] = ["stackspin-cluster-variables", "oas-cluster-variables"];
+
+/// Reads them from the answer that holds the Secrets.
+pub fn read(secrets: &str) -> Result<Variables, String> {
+    let all = stored(secrets)?;
+    let of = |name: &str| {
+        all.iter().find(|secret| secret.metadata.namespace == "flux-system" && secret.metadata.name == name)
+    };
+    let Some(secret) = NAMES.into_iter().find_map(of) else {
+        return Ok(Variables::default());
+    };
+    let mut variables = Variables { secret: secret.metadata.name.clone(), ..Variables::default() };
+    for pair in secret.values() {
+        let (key, value) = pair?;
+        if key == "domain" {
+            String::from_utf8_lossy(&value).trim().clone_into(&mut variables.domain);
+        }
+        for character in ['"', '$'] {
+            if value.contains(&(character as u8)) {
+                variables.forbidden.push(Forbidden { key: key.to_owned(), character });
+            }
+        }
+    }
+    Ok(variables)
 }

@@ -1,15 +1,72 @@
 //! Reading an inventory: the door.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::Inventory;
-
-/// What is wrong with an inventory.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct InventoryError(pub String);
+use super::fault::{Fault, InventoryError, whole};
+use super::union::Union;
+use super::{Inventory, page};
 
 /// Reads an inventory file, or every `*.toml` of a folder in order of name as one inventory.
+///
+/// All faults of all files are told at once; a file that is no TOML is one fault.
 pub fn load(path: &Path) -> Result<Inventory, InventoryError> {
-    Err(InventoryError(format!("{}: not read", path.display())))
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let files = files(path).map_err(|fault| InventoryError::new(vec![*fault]))?;
+    let (mut faults, mut pages, mut whole_read) = (Vec::new(), Vec::new(), true);
+    for (number, file) in files.iter().enumerate() {
+        match page::open(number, file, home.as_deref()) {
+            Err(fault) => faults.push(*fault),
+            Ok(mut page) => {
+                if let Some(said) = page::read(&mut page, &mut faults) {
+                    pages.push((page, said));
+                }
+            }
+        }
+        whole_read &= pages.len() == number + 1;
+    }
+    let mut union = Union { pages: &pages, whole_read, faults };
+    let (clusters, groups) = union.join(home.as_deref());
+    if clusters.is_empty() && union.faults.is_empty() {
+        let help =
+            "a cluster is [clusters.NAME] with an address; inventory-example/ is an inventory to begin with";
+        union.faults.push(whole(0, path, "there is no cluster in this inventory", Some(help)));
+    }
+    if union.faults.is_empty() {
+        Ok(Inventory { clusters, groups, files })
+    } else {
+        Err(InventoryError::new(union.faults))
+    }
+}
+
+/// The files of an inventory. Hidden files are none: editors leave theirs behind.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Box<Fault>> {
+    let unreadable = |error: std::io::Error| {
+        let help = "--inventory PATH names the inventory; inventory-example/ is one to begin with";
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let what = if missing {
+            "there is no such file or folder".to_owned()
+        } else {
+            format!("cannot be read: {error}")
+        };
+        Box::new(whole(0, path, what, Some(help)))
+    };
+    if !path.metadata().map_err(unreadable)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in path.read_dir().map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        let file = entry.path();
+        if !hidden && file.extension().is_some_and(|end| end == "toml") && !file.is_dir() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let help = "inventory-example/ is one to begin with";
+        return Err(Box::new(whole(0, path, "there is no *.toml in this folder", Some(help))));
+    }
+    Ok(files)
 }

@@ -4,13 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod fault;
+mod fields;
 mod load;
+mod page;
+mod prompt;
+mod rules;
 mod secret;
 mod select;
+mod settings;
+mod union;
+mod write;
 
-pub use load::{InventoryError, load};
+pub use fault::{Fault, InventoryError, Place};
+pub use load::load;
 pub use secret::{SecretError, SecretRef};
 pub use select::{Selection, SelectionError};
+pub use write::{ClusterRow, write};
 
 /// Every cluster of an inventory, by name.
 #[derive(Debug, Clone, Default)]

@@ -1,1 +1,95 @@
-//! See docs.
+//! Cures for known faults; one file a fault: what it looks like, what cures it, how often at most (promise E14).
+//!
+//! A remedy is used only inside a `WaitUntil` that names it, only on an object that looks exactly so, and each use is journalled.
+
+use std::time::Duration;
+
+use crate::probes::Stuck;
+use crate::remote::Command;
+
+mod empty_oauth;
+mod missing_secret;
+mod retries_exhausted;
+
+/// How long a cure is given before the object is looked at again with an eye to the next use.
+pub const SETTLE: Duration = Duration::from_secs(20);
+
+/// A remedy.
+#[derive(Debug, Clone, Copy)]
+pub struct Remedy {
+    /// Kebab-case, never changed: file name, heading in `docs/remedies.md`, journal and report.
+    pub id: &'static str,
+    /// What it cures, in a few words.
+    pub title: &'static str,
+    /// Whether this object has the fault.
+    pub looks_like: fn(&Stuck) -> bool,
+    /// The commands of the how-manieth use (from 1) on this object.
+    pub cure: fn(&Stuck, time: u32) -> Vec<Command>,
+    /// How often at most on one object in one step.
+    pub most: u32,
+}
+
+/// Every remedy.
+pub const ALL: &[Remedy] = &[empty_oauth::REMEDY, missing_secret::REMEDY, retries_exhausted::REMEDY];
+
+/// The remedy of this id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Remedy> {
+    ALL.iter().find(|remedy| remedy.id == id)
+}
+
+/// What `flux reconcile` does on the wire (facts section 5.2): any new value of the annotation asks for a reconciliation.
+fn reconcile(kind: &'static str, namespace: &str, name: &str) -> Command {
+    Command::new("k3s kubectl annotate --overwrite")
+        .fixed(kind)
+        .arg(name)
+        .fixed("-n")
+        .arg(namespace)
+        .fixed(r#"reconcile.fluxcd.io/requestedAt="$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)""#)
+}
+
+/// What `flux suspend` and `flux resume` do: the generation changes, and helm-controller forgets its failures (facts section 5.3).
+fn suspend_and_resume(namespace: &str, name: &str) -> Vec<Command> {
+    let patch = |body: &'static str| {
+        Command::new("k3s kubectl patch helmreleases.helm.toolkit.fluxcd.io")
+            .arg(name)
+            .fixed("-n")
+            .arg(namespace)
+            .fixed("--type merge -p")
+            .fixed(body)
+    };
+    vec![patch(r#"'{"spec":{"suspend":true}}'"#), patch(r#"'{"spec":{"suspend":false}}'"#)]
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn stuck(kind: &'static str, namespace: &str, name: &str, message: &str) -> Stuck {
+        Stuck {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+            message: message.into(),
+            terminal: false,
+        }
+    }
+
+    #[test]
+    fn every_remedy_is_bounded_and_always_has_a_cure_within_its_bound() {
+        for remedy in ALL {
+            assert!((1..=5).contains(&remedy.most), "{}", remedy.id);
+            for time in 1..=remedy.most {
+                let cure = (remedy.cure)(&stuck("HelmRelease", "oas", "x; reboot", ""), time);
+                assert!(!cure.is_empty(), "{} has no cure for use {time}", remedy.id);
+                for command in cure {
+                    let line = command.line();
+                    assert!(
+                        !line.contains("x; reboot") || line.contains("'x; reboot'"),
+                        "unquoted in {line}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,5 +1,11 @@
 //! Many clusters at once. The only place where tasks are started.
 
+mod survey;
+mod upgrade;
+
+pub use survey::survey;
+pub use upgrade::Rollout;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;

@@ -1,6 +1,304 @@
-//! One plan on one cluster, step by step.
+//! One cluster, step by step: from the facts to the outcome.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::backup::{self, Folder, Proven};
+use crate::checks;
+use crate::event::{Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
+use crate::facts::{self, Facts, Installed};
+use crate::inventory::Cluster;
+use crate::journal::Journal;
+use crate::plan::{Action, Plan, Step};
+use crate::planner::{self, Planned};
+use crate::remote::{Remote, RemoteError};
+use crate::state::{ClusterFolder, step_log, write_json};
+use crate::version::Version;
 
 pub mod copy;
+pub mod objects;
 pub mod scribe;
 
+pub mod wait;
+
 pub use scribe::{Scribe, Trouble};
+
+/// What the operator wants of one cluster, and where things are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// The version to reach.
+    pub target: Version,
+    /// Ids of the warnings that the operator has acknowledged.
+    pub acknowledged: &'a [String],
+    /// The cluster's folder in the run.
+    pub folder: &'a ClusterFolder,
+    /// The root of all backups.
+    pub backups: &'a Path,
+    /// Whether the operator asked to stop; looked at between steps.
+    pub stop: &'a AtomicBool,
+}
+
+/// Takes one cluster to the target, rung by rung. The cluster's trouble is an [`Outcome`]; `Err` is this machine's own: the journal or
+/// the run folder cannot be written.
+pub async fn climb<R: Remote>(remote: &R, wish: Wish<'_>, journal: &mut Journal) -> std::io::Result<Outcome> {
+    let mut before = match gather(remote, wish, When::Before, journal).await? {
+        Ok(facts) => facts,
+        Err(error) => return Ok(unasked(&error)),
+    };
+    let mut climbed = false;
+    loop {
+        if wish.stop.load(Ordering::Relaxed) {
+            return Ok(Outcome::Interrupted { state: Left::Clean });
+        }
+        let plan = match consider(&before, wish, journal)? {
+            Ok(plan) => plan,
+            Err(Outcome::NothingToDo) if climbed => return Ok(Outcome::Done),
+            Err(outcome) => return Ok(outcome),
+        };
+        let rung = wish.folder.rung(&plan.migration)?;
+        write_json(&rung.join("before.json"), &before)?;
+        write_json(&rung.join("plan.json"), &*plan)?;
+        journal.record(What::planned(&plan))?;
+        if let Err(outcome) = carry_out(remote, &plan, wish, &rung, journal).await? {
+            return Ok(outcome);
+        }
+        let state = Left::Dirty { at: plan.steps.last().map_or_else(String::new, |step| step.id.clone()) };
+        let after = match gather(remote, wish, When::After, journal).await? {
+            Ok(facts) => facts,
+            // The rung is done; whether it is well is not known.
+            Err(error) => {
+                let failure =
+                    Failure::new(error.kind(), format!("the post-checks could not be made: {error}"));
+                return Ok(Outcome::Failed { step: None, state, failure });
+            }
+        };
+        write_json(&rung.join("after.json"), &after)?;
+        let verdicts = checks::judge_all(Some(&before), &after, wish.acknowledged);
+        journal.record(What::Judged { when: When::After, verdicts: verdicts.clone() })?;
+        if let Some(failure) = blocked(&verdicts) {
+            return Ok(Outcome::Failed { step: None, state, failure });
+        }
+        climbed = true;
+        if plan.to >= wish.target {
+            return Ok(Outcome::Done);
+        }
+        before = after;
+    }
+}
+
+/// Judges the checks and plans the next rung; `Err` is the outcome when there is none.
+fn consider(
+    facts: &Facts,
+    wish: Wish<'_>,
+    journal: &mut Journal,
+) -> std::io::Result<Result<Box<Plan>, Outcome>> {
+    let verdicts = checks::judge_all(None, facts, wish.acknowledged);
+    journal.record(What::Judged { when: When::Before, verdicts: verdicts.clone() })?;
+    Ok(match planner::plan(facts, wish.cluster, wish.target) {
+        Planned::NothingToDo(_) => Err(Outcome::NothingToDo),
+        Planned::Refusal(failure) => Err(Outcome::Refused { failure }),
+        Planned::Plan(plan) => match held_back(&verdicts) {
+            Some(failure) => Err(Outcome::Refused { failure }),
+            None => Ok(plan),
+        },
+    })
+}
+
+/// Gathers facts and says so in the journal.
+async fn gather<R: Remote>(
+    remote: &R,
+    wish: Wish<'_>,
+    when: When,
+    journal: &mut Journal,
+) -> std::io::Result<Result<Facts, RemoteError>> {
+    let facts = match facts::gather(remote, wish.cluster, wish.backups).await {
+        Ok(facts) => facts,
+        Err(error) => return Ok(Err(error)),
+    };
+    let version = match facts.installed() {
+        Installed::Version(version) => version.to_string(),
+        Installed::Mixed(_) => "mixed".to_owned(),
+        Installed::Development(branch) => format!("development ({})", crate::remote::printable(&branch)),
+        Installed::Unknown(_) => "unknown".to_owned(),
+    };
+    journal.record(What::Gathered { when, version, apps: facts.apps() })?;
+    Ok(Ok(facts))
+}
+
+/// The outcome when a cluster could not even be asked: nothing was changed.
+#[must_use]
+pub fn unasked(error: &RemoteError) -> Outcome {
+    let failure = Failure::new(error.kind(), error.to_string());
+    match error {
+        RemoteError::HostKey(_) => Outcome::Refused { failure: failure.read("docs/ssh.md#host-keys") },
+        _ => Outcome::Unreachable { failure: failure.read("docs/ssh.md#errors") },
+    }
+}
+
+/// Why the pre-flight forbids the upgrade: a block, or a warning that nobody acknowledged.
+#[must_use]
+pub fn held_back(verdicts: &[Judgement]) -> Option<Failure> {
+    blocked(verdicts).or_else(|| {
+        let open: Vec<&str> = verdicts
+            .iter()
+            .filter(|verdict| verdict.level == Level::Warn && !verdict.acknowledged)
+            .map(|verdict| verdict.check.as_str())
+            .collect();
+        let first = verdicts.iter().find(|verdict| Some(&verdict.check.as_str()) == open.first())?;
+        let acks: Vec<String> = open.iter().map(|id| format!("--ack {id}")).collect();
+        let message = format!(
+            "warnings that nobody acknowledged: {} ({}). If that is as it should be, add {}",
+            open.join(", "),
+            first.said,
+            acks.join(" ")
+        );
+        Some(Failure::new("warnings", message).read(format!("docs/checks.md#{}", first.check)))
+    })
+}
+
+fn blocked(verdicts: &[Judgement]) -> Option<Failure> {
+    let blocks: Vec<&Judgement> = verdicts.iter().filter(|verdict| verdict.level == Level::Block).collect();
+    let first = blocks.first()?;
+    let others: Vec<&str> = blocks.iter().skip(1).map(|verdict| verdict.check.as_str()).collect();
+    let also = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
+    let message = format!("check {} blocks: {}{also}", first.check, first.said);
+    Some(
+        Failure::new(format!("check-{}", first.check), message)
+            .read(format!("docs/checks.md#{}", first.check)),
+    )
+}
+
+/// Carries out the steps of a plan in order; the first that does not come to its end stops the cluster.
+async fn carry_out<R: Remote>(
+    remote: &R,
+    plan: &Plan,
+    wish: Wish<'_>,
+    rung: &Path,
+    journal: &mut Journal,
+) -> std::io::Result<Result<(), Outcome>> {
+    if let Some(step) = plan.changes_before_proof() {
+        // Never true of a plan that the planner made; a stored one may have been edited.
+        let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
+        return Ok(Err(Outcome::Refused { failure: Failure::new("plan-out-of-order", message) }));
+    }
+    let mut ground =
+        Ground { folder: Folder::create(wish.backups, &wish.cluster.name, &new_id())?, proven: None };
+    let mut left = Left::Clean;
+    for step in &plan.steps {
+        // Half a migration is no safe point: once it has begun, the rung is finished.
+        if left == Left::Clean && wish.stop.load(Ordering::Relaxed) {
+            return Ok(Err(Outcome::Interrupted { state: left }));
+        }
+        journal.record(What::StepStarted {
+            step: step.id.clone(),
+            title: step.title.clone(),
+            class: step.class,
+            expected_seconds: step.expected.as_secs(),
+        })?;
+        if step.class.changes() && !matches!(step.action, Action::Backup(_)) {
+            left = Left::Dirty { at: step.id.clone() };
+        }
+        let began = Instant::now();
+        let log = rung.join(step_log(&step.id));
+        let done = {
+            let mut scribe = Scribe::new(journal, &step.id, &log)?;
+            ground.act(remote, step, &mut scribe).await
+        };
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let end = match &done {
+            Ok(()) => StepEnd::Done,
+            Err(Trouble::Failed(failure)) => StepEnd::Failed(failure.clone()),
+            Err(Trouble::InDoubt(failure)) => StepEnd::InDoubt(failure.clone()),
+        };
+        journal.record(What::StepEnded { step: step.id.clone(), end, took_ms })?;
+        match done {
+            Ok(()) => {}
+            Err(Trouble::Failed(failure)) => {
+                return Ok(Err(Outcome::Failed { step: Some(step.id.clone()), state: left, failure }));
+            }
+            Err(Trouble::InDoubt(failure)) => {
+                return Ok(Err(Outcome::InDoubt { step: step.id.clone(), failure }));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// What the steps of one rung stand on: the backup's folder, and its proof once there is one.
+struct Ground {
+    folder: Folder,
+    proven: Option<Proven>,
+}
+
+impl Ground {
+    /// Does one step. A step that changes the cluster needs the proof, the copy alone excepted (promise M8).
+    async fn act<R: Remote>(
+        &mut self,
+        remote: &R,
+        step: &Step,
+        scribe: &mut Scribe<'_>,
+    ) -> Result<(), Trouble> {
+        let copies = matches!(step.action, Action::Backup(_));
+        if step.class.changes() && !copies && self.proven.is_none() {
+            let failure = Failure::new("backup-not-proven", format!("{} needs a proven backup", step.id));
+            return Err(Trouble::Failed(failure));
+        }
+        // The loops inside have their own, earlier ends; this one is for what nobody thought of.
+        let limit = step.deadline + Duration::from_secs(60);
+        match tokio::time::timeout(limit, self.verb(remote, step, scribe)).await {
+            Ok(result) => result,
+            Err(_) if step.class.changes() => Err(Trouble::InDoubt(overdue(step))),
+            Err(_) => Err(Trouble::Failed(overdue(step))),
+        }
+    }
+
+    async fn verb<R: Remote>(
+        &mut self,
+        remote: &R,
+        step: &Step,
+        scribe: &mut Scribe<'_>,
+    ) -> Result<(), Trouble> {
+        match &step.action {
+            Action::Run(command) => scribe.demand(remote, command).await.map(drop),
+            Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
+            Action::Backup(what) => copy::copy(remote, what, &self.folder, scribe).await,
+            Action::WaitUntil { probe, remedies } => {
+                wait::until(remote, probe, remedies, step.deadline, scribe).await
+            }
+            Action::Prove(what) => {
+                let (folder, what) = (self.folder.clone(), what.clone());
+                let proven = tokio::task::spawn_blocking(move || backup::prove(&folder, &what))
+                    .await
+                    .map_err(|error| Trouble::Failed(Failure::new("proof-died", error.to_string())))?
+                    .map_err(Trouble::Failed)?;
+                scribe.record(What::Proven {
+                    backup: proven.id.clone(),
+                    folder: self.folder.path().display().to_string(),
+                    files: proven.files,
+                    bytes: proven.bytes,
+                })?;
+                self.proven = Some(proven);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn overdue(step: &Step) -> Failure {
+    Failure::new("deadline", format!("{} did not end within {} s", step.id, step.deadline.as_secs()))
+        .read("docs/operating.md#in-doubt")
+}
+
+/// An id for a run or a backup: the time in UTC and four random letters, so that a listing is in order of time.
+#[must_use]
+pub fn new_id() -> String {
+    use rand::RngExt;
+    let mut random = rand::rng();
+    let letters: String = (0..4).map(|_| char::from(random.random_range(b'a'..=b'z'))).collect();
+    format!("{}-{letters}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"))
+}

@@ -48,6 +48,12 @@ impl<'a> Scribe<'a> {
         self.ended(command, began, answer)
     }
 
+    /// Asks the same question once more while waiting: logged, but not journalled, for it changes nothing and is asked hundreds of times.
+    pub async fn look<R: Remote>(&mut self, remote: &R, command: &Command) -> Result<Output, Trouble> {
+        self.open(command)?;
+        remote.run(command, &mut io::sink()).await.map_err(|error| lost(&error))
+    }
+
     /// Runs a command that must end with exit status 0 and hands its whole output to `sink`.
     pub async fn stream<R: Remote>(
         &mut self,

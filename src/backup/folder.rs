@@ -1,0 +1,183 @@
+//! A backup's folder on the provisioning machine. Folders are 0700, files 0600: every cluster secret is in there.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::manifest::{Manifest, Proof};
+
+/// A backup's folder: `<root>/<cluster>/<backup id>/`.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+    cluster: String,
+    id: String,
+}
+
+impl Folder {
+    /// Makes a new one; one that is there already is an error.
+    pub fn create(root: &Path, cluster: &str, id: &str) -> io::Result<Self> {
+        let above = root.join(cluster);
+        make_folder(&above)?;
+        let folder = Self { path: above.join(id), cluster: cluster.to_owned(), id: id.to_owned() };
+        DirBuilder::new().mode(0o700).create(&folder.path)?;
+        make_folder(&folder.path.join("objects"))?;
+        make_folder(&folder.path.join("volumes"))?;
+        sync_folder(&above)?;
+        Ok(folder)
+    }
+
+    /// The folder of a backup that was made before. It may hold an unfinished one: see [`Folder::manifest`].
+    pub fn open(root: &Path, cluster: &str, id: &str) -> io::Result<Self> {
+        let path = root.join(cluster).join(id);
+        fs::read_dir(&path)?;
+        Ok(Self { path, cluster: cluster.to_owned(), id: id.to_owned() })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The backup's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The folder `kept/<set>/`, for secrets that a migration carries over; made if it is not there.
+    pub fn kept(&self, set: &str) -> io::Result<PathBuf> {
+        let path = self.path.join("kept").join(set);
+        make_folder(&path)?;
+        Ok(path)
+    }
+
+    /// What the backup holds. Written last: without it the copy never came to its end.
+    pub fn manifest(&self) -> io::Result<Manifest> {
+        read_json(&self.path.join("manifest.json"))
+    }
+
+    /// The last proof; an error of kind `NotFound` where there is none.
+    pub fn proof(&self) -> io::Result<Proof> {
+        read_json(&self.path.join("proof.json"))
+    }
+
+    /// Writes `manifest.json`: from now on the copy is a whole one.
+    pub fn close(&self, manifest: &Manifest) -> io::Result<()> {
+        for folder in ["objects", "volumes"] {
+            sync_folder(&self.path.join(folder))?;
+        }
+        self.write_json("manifest.json", manifest)
+    }
+
+    /// Writes a value as indented JSON, whole or not at all: beside it, synced, then renamed.
+    pub(super) fn write_json<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(value)?;
+        text.push('\n');
+        let beside = self.path.join(format!("{name}.new"));
+        let mut file = make_file(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, self.path.join(name))?;
+        sync_folder(&self.path)
+    }
+}
+
+/// A backup's id: its time in UTC and four random letters, so that a listing is in order of time.
+#[must_use]
+pub fn new_id(now: Timestamp) -> String {
+    let letters: String = (0..4).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
+    format!("{}-{letters}", now.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+/// Every backup of a cluster, oldest first, unfinished ones among them.
+pub fn of_cluster(root: &Path, cluster: &str) -> io::Result<Vec<Folder>> {
+    let ids = names(&root.join(cluster))?;
+    ids.iter().map(|id| Folder::open(root, cluster, id)).collect()
+}
+
+/// The clusters that have a folder below the root of all backups, in order of name.
+pub fn of_root(root: &Path) -> io::Result<Vec<String>> {
+    names(root)
+}
+
+/// The folders in a folder, sorted; none where it is not there.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // A name that is not UTF-8 is none of ours.
+        if let (true, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Makes a folder that only its owner can enter, and those above it.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Creates a file that only its owner can read; an existing one (of a copy that is repeated) is emptied.
+pub(super) fn make_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Puts a folder's names on disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn read_json<T: for<'de> serde::Deserialize<'de>>(path: &Path) -> io::Result<T> {
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = fs::read(path).map_err(|error| io::Error::new(error.kind(), named(&error)))?;
+    serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, named(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_in_order_of_time() {
+        let id = new_id("2026-11-22T10:15:00Z".parse().unwrap());
+        assert!(id.starts_with("20261122T101500Z-"), "{id}");
+        assert_eq!(id.len(), 21);
+        assert!(new_id("2026-11-22T10:15:01Z".parse().unwrap()) > id);
+    }
+
+    #[test]
+    fn nobody_else_can_enter_and_an_id_is_used_once() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::create(root.path(), "acme", "20261122T101500Z-abcd").unwrap();
+        let kept = folder.kept("secrets").unwrap();
+        for path in [folder.path(), folder.path().parent().unwrap(), &kept] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        assert!(Folder::create(root.path(), "acme", "20261122T101500Z-abcd").is_err());
+        assert_eq!(folder.manifest().unwrap_err().kind(), io::ErrorKind::NotFound);
+        let found = of_cluster(root.path(), "acme").unwrap();
+        assert_eq!(found.iter().map(Folder::id).collect::<Vec<_>>(), ["20261122T101500Z-abcd"]);
+        assert_eq!(of_root(root.path()).unwrap(), ["acme"]);
+        assert!(of_cluster(root.path(), "other").unwrap().is_empty());
+    }
+}

@@ -1,0 +1,26 @@
+//! The login: may it do what the steps need?
+
+use super::{Check, Verdict, When, judged};
+use crate::facts::Facts;
+
+pub(super) const CHECK: Check = Check {
+    id: "login",
+    title: "Login with root's rights",
+    when: When::Before,
+    judge,
+    remedy: "Log in as root with a key, as Stackspin's own installer does, or give the user `sudo` without a password.",
+};
+
+fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
+    judged(|| {
+        let login = now.login.get()?;
+        let user = &login.user;
+        Ok(if !login.root {
+            Verdict::block(format!("{user} is not root and may not become root without a password"))
+        } else if login.uid == 0 {
+            Verdict::pass(format!("logged in as {user}"))
+        } else {
+            Verdict::warn(format!("{user} becomes root through sudo; Stackspin's own tools log in as root"))
+        })
+    })
+}

@@ -1,0 +1,52 @@
+//! Secrets before and after: applications and their databases share them, so one made anew locks an application out.
+
+use super::secrets::is_kept;
+use super::{Check, Findings, Verdict, When, counted, earlier, judged};
+use crate::event::Level;
+use crate::facts::Facts;
+use crate::facts::secrets::Secret;
+
+/// The one secret that an upgrade may add keys to: the guide adds `wekan_oauth_client_secret` where it is missing.
+const MAY_GROW: &str = "oas-oauth-variables";
+
+pub(super) const CHECK: Check = Check {
+    id: "secrets-unchanged",
+    title: "Secrets as before",
+    when: When::After,
+    judge,
+    remedy: "Bring the named secret back from this upgrade's backup, then let Flux reconcile the application. Do not change the \
+             database's password instead.",
+};
+
+fn judge(before: Option<&Facts>, now: &Facts) -> Verdict {
+    judged(|| {
+        let before = earlier(before)?.secrets.get()?;
+        let now = now.secrets.get()?;
+        let mut findings = Findings::default();
+        let kept: Vec<&Secret> = before.iter().filter(|secret| must_stay(secret)).collect();
+        for was in &kept {
+            let name = format!("{}/{}", was.namespace, was.name);
+            let is = now.iter().find(|is| is.namespace == was.namespace && is.name == was.name);
+            match is {
+                None => findings.add(Level::Block, format!("{name} is gone")),
+                Some(is) if is.hash == was.hash => {}
+                Some(is) if was.name == MAY_GROW && has_grown(was, is) => {
+                    findings.add(Level::Warn, format!("{name} has got more keys"));
+                }
+                Some(_) => findings.add(Level::Block, format!("{name} differs from before")),
+            }
+        }
+        Ok(findings.verdict(format!("{}, each as before", counted(kept.len(), "secret"))))
+    })
+}
+
+/// Whether an upgrade must leave a secret alone. Until 0.6 a Helm chart owns Stackspin's secrets, so the ten count
+/// although a controller manages them.
+fn must_stay(secret: &Secret) -> bool {
+    is_kept(&secret.namespace, &secret.name) || !secret.managed && !secret.namespace.starts_with("kube-")
+}
+
+/// Whether the secret has every key of before, and others.
+fn has_grown(was: &Secret, is: &Secret) -> bool {
+    is.keys.len() > was.keys.len() && was.keys.iter().all(|key| is.keys.contains(key))
+}

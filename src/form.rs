@@ -1,0 +1,135 @@
+//! How times, sizes and numbers are written, everywhere.
+
+use jiff::Timestamp;
+
+/// A stretch of time for people: `340 ms`, `5 s`, `1 m 05 s`, `2 h 00 m 09 s`.
+#[must_use]
+pub fn span(ms: u64) -> String {
+    if ms < 1000 {
+        return format!("{ms} ms");
+    }
+    let seconds = ms.div_euclid(1000);
+    let (hours, minutes) = (seconds.div_euclid(3600), seconds.div_euclid(60) % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} m {:02} s", seconds % 60),
+        _ => format!("{hours} h {minutes:02} m {:02} s", seconds % 60),
+    }
+}
+
+/// A stretch of whole seconds, written like [`span`].
+#[must_use]
+pub fn seconds(seconds: u64) -> String {
+    if seconds == 0 { "0 s".to_owned() } else { span(seconds.saturating_mul(1000)) }
+}
+
+/// An expected time for people, no more exact than it is known: `40 s`, `12 min`, `1 h 05 min`.
+#[must_use]
+pub fn about(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 90 {
+        return format!("{seconds} s");
+    }
+    let minutes = (seconds + 30).div_euclid(60);
+    if minutes < 60 {
+        format!("{minutes} min")
+    } else {
+        format!("{} h {:02} min", minutes.div_euclid(60), minutes % 60)
+    }
+}
+
+/// Bytes for people, in binary units with one digit after the point: `1.4 GiB`.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    // Tenths of the unit in whole numbers, wide enough that nothing can overflow.
+    let mut tenths = u128::from(bytes) * 10;
+    let mut unit = "B";
+    for next in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths = tenths.div_euclid(1024);
+        unit = next;
+    }
+    format!("{}.{} {unit}", tenths.div_euclid(10), tenths % 10)
+}
+
+/// A moment: `2026-11-22 10:15:00Z`. Always UTC: a fleet has many time zones.
+#[must_use]
+pub fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// The time of day of a moment, UTC: `10:15:00`.
+#[must_use]
+pub fn clock(at: Timestamp) -> String {
+    at.strftime("%H:%M:%S").to_string()
+}
+
+/// Milliseconds from one moment to another; 0 where a clock went back.
+#[must_use]
+pub fn between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.as_millisecond().saturating_sub(from.as_millisecond())).unwrap_or(0)
+}
+
+/// `1 cluster`, `2 clusters`.
+#[must_use]
+pub fn count(number: usize, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_times_are_no_more_exact_than_they_are_known() {
+        let about = |seconds| about(std::time::Duration::from_secs(seconds));
+        assert_eq!([about(40), about(719), about(3900)], ["40 s", "12 min", "1 h 05 min"]);
+    }
+
+    #[test]
+    fn times_are_written_as_people_say_them() {
+        let cases = [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (5_400, "5 s"),
+            (65_000, "1 m 05 s"),
+            (7_209_000, "2 h 00 m 09 s"),
+        ];
+        for (ms, said) in cases {
+            assert_eq!(span(ms), said);
+        }
+        assert_eq!(seconds(0), "0 s");
+        assert_eq!(seconds(600), "10 m 00 s");
+        assert_eq!(seconds(u64::MAX), span(u64::MAX));
+    }
+
+    #[test]
+    fn sizes_are_written_in_the_largest_unit_that_keeps_a_whole_digit() {
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_503_238_553, "1.3 GiB"),
+            (u64::MAX, "16383.9 PiB"),
+        ];
+        for (number, said) in cases {
+            assert_eq!(bytes(number), said);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_went_back_gives_no_time_and_no_fault() {
+        let (early, late): (Timestamp, Timestamp) =
+            ("2026-11-22T10:00:00Z".parse().unwrap(), "2026-11-22T10:00:01.5Z".parse().unwrap());
+        assert_eq!(between(early, late), 1500);
+        assert_eq!(between(late, early), 0);
+        assert_eq!(moment(late), "2026-11-22 10:00:01Z");
+        assert_eq!(clock(late), "10:00:01");
+    }
+}

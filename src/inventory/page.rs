@@ -1,0 +1,198 @@
+//! One file of an inventory, from bytes to what it says.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Group;
+use super::fault::{Fault, Page, whole};
+use super::fields::Fields;
+use super::rules;
+use super::settings::{KEYS, Settings};
+
+/// Keys that only a cluster has.
+const CLUSTER_KEYS: [&str; 6] = ["address", "group", "host_key", "cluster_uid", "domain", "directory"];
+
+/// Words in a key that say that its value is a secret.
+const SECRET_WORDS: [&str; 4] = ["pass", "secret", "token", "credential"];
+
+/// What one file says, each thing with its place.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// `[defaults]`.
+    pub(super) defaults: Option<(Range<usize>, Settings)>,
+    /// `[groups.NAME]`.
+    pub(super) groups: Vec<SaidGroup>,
+    /// `[clusters.NAME]`.
+    pub(super) clusters: Vec<SaidCluster>,
+}
+
+/// `[groups.NAME]`.
+#[derive(Debug)]
+pub(super) struct SaidGroup {
+    pub(super) name: Spanned<String>,
+    pub(super) group: Group,
+    pub(super) settings: Settings,
+}
+
+/// `[clusters.NAME]`.
+#[derive(Debug)]
+pub(super) struct SaidCluster {
+    pub(super) name: Spanned<String>,
+    pub(super) group: Option<Spanned<String>>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) host_key: Option<String>,
+    pub(super) cluster_uid: Option<Spanned<String>>,
+    pub(super) domain: Option<String>,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) settings: Settings,
+}
+
+/// Reads a file as text.
+pub(super) fn open(number: usize, path: &Path, home: Option<&Path>) -> Result<Page, Box<Fault>> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Box::new(whole(number, path, format!("cannot be read: {error}"), None)))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut page = Page {
+        number,
+        path: path.to_owned(),
+        text: text(&bytes),
+        masked: Vec::new(),
+        home: home.map(Path::to_owned),
+    };
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        page.text = text(&bytes[..error.valid_up_to()]);
+        let end = page.text.len();
+        return Err(Box::new(page.blind_fault(&(end..end), "this is no UTF-8 text")));
+    }
+    // Some editors begin a file with a byte order mark; it says nothing.
+    if let Some(rest) = page.text.strip_prefix('\u{feff}') {
+        page.text = rest.to_owned();
+    }
+    Ok(page)
+}
+
+/// Reads what a page says. `None` where it is no TOML; then nothing of it is known.
+pub(super) fn read(page: &mut Page, faults: &mut Vec<Fault>) -> Option<Said> {
+    let text = page.text.clone();
+    let root = match DeTable::parse(&text) {
+        Ok(root) => root,
+        Err(error) => {
+            faults.push(syntax(page, &error));
+            return None;
+        }
+    };
+    mask(root.get_ref(), false, &mut page.masked);
+    let mut said = Said::default();
+    let mut top = Fields { page, of: "the inventory".to_owned(), table: root.get_ref(), faults };
+    top.only(&["defaults", "groups", "clusters"], &[]);
+    if let Some(table) = top.table("defaults") {
+        let span = top.key_span("defaults");
+        let mut fields = top.inner("[defaults]".to_owned(), table);
+        fields.only(&KEYS, &CLUSTER_KEYS);
+        said.defaults = Some((span, Settings::read(&mut fields)));
+    }
+    for (name, table) in named(&mut top, "groups", "group") {
+        said.groups.push(group(&mut top.inner(format!("group {}", name.get_ref()), table), name));
+    }
+    for (name, table) in named(&mut top, "clusters", "cluster") {
+        said.clusters.push(cluster(&mut top.inner(format!("cluster {}", name.get_ref()), table), name));
+    }
+    Some(said)
+}
+
+/// The tables below `[groups]` or `[clusters]`, with good names.
+fn named<'a>(top: &mut Fields<'a>, key: &str, one: &str) -> Vec<(Spanned<String>, &'a DeTable<'a>)> {
+    let mut list = Vec::new();
+    for (name, value) in top.table(key).into_iter().flatten() {
+        if let Err(why) = rules::name(name.get_ref()) {
+            top.fault(&name.span(), format!("bad name `{}` of a {one}: {why}", name.get_ref()), None);
+        }
+        if let DeValue::Table(table) = value.get_ref() {
+            list.push((Spanned::new(name.span(), name.get_ref().to_string()), table));
+        } else {
+            let what = format!("`{}` in [{key}] must be a {one}, that is a table", name.get_ref());
+            top.fault(&name.span(), what, Some(format!("write it under [{key}.NAME]")));
+        }
+    }
+    list
+}
+
+fn group(fields: &mut Fields<'_>, name: Spanned<String>) -> SaidGroup {
+    fields.only(&["about"].iter().chain(&KEYS).copied().collect::<Vec<_>>(), &CLUSTER_KEYS);
+    let about = fields.text("about", |text| Ok(text.trim().to_owned())).map(Spanned::into_inner);
+    let settings = Settings::read(fields);
+    let group = Group { about: about.unwrap_or_default(), tags: settings.tags.clone() };
+    SaidGroup { name, group, settings }
+}
+
+fn cluster(fields: &mut Fields<'_>, name: Spanned<String>) -> SaidCluster {
+    fields.only(&CLUSTER_KEYS.iter().chain(&KEYS).copied().collect::<Vec<_>>(), &[]);
+    if fields.value("address").is_none() {
+        let what = format!("cluster {} has no `address`", name.get_ref());
+        fields.fault(&name.span(), what, Some("say where it is: address = \"203.0.113.7\"".to_owned()));
+    }
+    let page = fields.page;
+    let local = |text: &str| rules::local_path(text, page.folder(), page.home.as_deref());
+    SaidCluster {
+        group: fields.text("group", |name| Ok(name.to_owned())),
+        address: fields.text("address", rules::address),
+        host_key: fields.text("host_key", rules::host_key).map(Spanned::into_inner),
+        cluster_uid: fields.text("cluster_uid", rules::uid),
+        domain: fields.text("domain", rules::domain).map(Spanned::into_inner),
+        directory: fields.text("directory", local).map(Spanned::into_inner),
+        settings: Settings::read(fields),
+        name,
+    }
+}
+
+/// A syntax error. Where the words on its line cannot be told from a secret, the line is not shown.
+fn syntax(page: &Page, error: &toml::de::Error) -> Fault {
+    let at = error.span().unwrap_or(0..0);
+    let what = format!("this is no TOML: {}", error.message().lines().collect::<Vec<_>>().join(", "));
+    let (_, line) = page.line(at.start);
+    // A text over several lines may be a secret whose key stands further up.
+    if is_secret(line) || page.text.contains("\"\"\"") || page.text.contains("'''") {
+        return page.blind_fault(&at, what);
+    }
+    page.fault(&at, what, None)
+}
+
+fn is_secret(key: &str) -> bool {
+    let lower = key.to_lowercase();
+    SECRET_WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// Notes where values stand that may be secrets: all under a key that sounds like one, but for a passphrase's
+/// references. With `names` the table's keys are names that people chose, which say nothing.
+fn mask(table: &DeTable<'_>, names: bool, masked: &mut Vec<Range<usize>>) {
+    for (key, value) in table {
+        let key: &str = key.get_ref();
+        match value.get_ref() {
+            DeValue::Table(inner) if names => mask(inner, false, masked),
+            DeValue::Table(inner) if key == "passphrase" => {
+                let secret =
+                    inner.iter().filter(|(key, value)| !is_reference(key.get_ref(), value.get_ref()));
+                masked.extend(secret.map(|(_, value)| value.span()));
+            }
+            _ if is_secret(key) => masked.push(value.span()),
+            DeValue::Table(inner) => mask(inner, matches!(key, "groups" | "clusters"), masked),
+            DeValue::Array(list) => {
+                let tables = list.iter().filter_map(|one| one.get_ref().as_table());
+                tables.for_each(|inner| mask(inner, false, masked));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether this part of a passphrase says where it is, not what it is.
+fn is_reference(key: &str, value: &DeValue<'_>) -> bool {
+    match key {
+        "file" | "command" | "prompt" => true,
+        "env" => value.as_str().is_some_and(|name| rules::variable(name).is_ok()),
+        _ => false,
+    }
+}

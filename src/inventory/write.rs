@@ -1,0 +1,114 @@
+//! Clusters as data: an inventory file that loads back to the same clusters, and rows for programs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Cluster, SecretRef};
+
+/// An inventory, as TOML.
+#[derive(Serialize)]
+struct Document<'a> {
+    groups: BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>,
+    clusters: BTreeMap<&'a str, ClusterRow<'a>>,
+}
+
+/// A cluster under the names of the inventory's keys. A secret is a reference here as it is there.
+#[derive(Debug, Serialize)]
+pub struct ClusterRow<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'a str,
+    tags: &'a BTreeSet<String>,
+    address: &'a str,
+    port: u16,
+    user: &'a str,
+    identity: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passphrase: Option<Reference<'a>>,
+    agent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_key: Option<&'a str>,
+    known_hosts: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<PathBuf>,
+    connect_timeout_seconds: u64,
+    paths: PathsRow<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct PathsRow<'a> {
+    k3s_data: &'a str,
+    k3s_config: &'a str,
+    spool: &'a str,
+}
+
+/// `{ file = "…" }` and its like.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Reference<'a> {
+    File(PathBuf),
+    Env(&'a str),
+    Command(&'a str),
+    Prompt(bool),
+}
+
+impl<'a> From<&'a SecretRef> for Reference<'a> {
+    fn from(secret: &'a SecretRef) -> Self {
+        match secret {
+            SecretRef::File(path) => Self::File(absolute(path)),
+            SecretRef::Env(name) => Self::Env(name),
+            SecretRef::Command(line) => Self::Command(line),
+            SecretRef::Prompt => Self::Prompt(true),
+        }
+    }
+}
+
+impl<'a> From<&'a Cluster> for ClusterRow<'a> {
+    fn from(cluster: &'a Cluster) -> Self {
+        let all = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect();
+        Self {
+            group: &cluster.group,
+            tags: &cluster.tags,
+            address: &cluster.address,
+            port: cluster.port,
+            user: &cluster.user,
+            identity: all(&cluster.identity),
+            passphrase: cluster.passphrase.as_ref().map(Reference::from),
+            agent: cluster.agent,
+            host_key: cluster.host_key.as_deref(),
+            known_hosts: all(&cluster.known_hosts),
+            cluster_uid: cluster.cluster_uid.as_deref(),
+            domain: cluster.domain.as_deref(),
+            directory: cluster.directory.as_deref().map(absolute),
+            connect_timeout_seconds: cluster.connect_timeout.as_secs(),
+            paths: PathsRow {
+                k3s_data: &cluster.paths.k3s_data,
+                k3s_config: &cluster.paths.k3s_config,
+                spool: &cluster.paths.spool,
+            },
+        }
+    }
+}
+
+/// An inventory file of these clusters, with every key said. [`load`](super::load) reads it back to the same clusters (but
+/// for `defined_at`), wherever it is put: relative paths are made absolute. Groups are written by name alone.
+///
+/// # Errors
+/// A path that is not UTF-8 cannot stand in TOML.
+pub fn write(clusters: &[Cluster]) -> Result<String, toml::ser::Error> {
+    let groups = clusters.iter().map(|cluster| cluster.group.as_str()).filter(|group| !group.is_empty());
+    toml::to_string(&Document {
+        groups: groups.map(|group| (group, BTreeMap::new())).collect(),
+        clusters: clusters.iter().map(|cluster| (cluster.name.as_str(), ClusterRow::from(cluster))).collect(),
+    })
+}
+
+/// A path that means the same from every folder. Where this machine cannot tell its own folder, it stays as it is.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

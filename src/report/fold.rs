@@ -1,0 +1,253 @@
+//! How a cluster's report comes from its events: pure.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::cluster::{
+    BackupReport, ChecksReport, ClusterReport, CommandReport, Ending, NoteReport, RemedyReport, Rung, State,
+    StepEnding, StepReport,
+};
+use crate::event::{Event, Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
+use crate::form;
+use crate::journal::JournalError;
+use crate::remote::printable;
+use crate::state::step_log;
+
+impl ClusterReport {
+    /// Folds a cluster's events.
+    #[must_use]
+    pub fn fold(cluster: &str, events: &[Event]) -> Self {
+        let mut report = Self::not_begun(cluster);
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return report };
+        report.started = Some(first.at);
+        report.took_ms = form::between(first.at, last.at);
+        let mut end = None;
+        let mut changes = Changes::default();
+        for event in events {
+            changes.see(&event.what);
+            match &event.what {
+                What::Finished { outcome } => {
+                    report.ended = Some(event.at);
+                    end = Some(outcome);
+                }
+                what => report.take(event.at, what),
+            }
+        }
+        match end {
+            Some(outcome) => report.conclude(outcome, changes.last),
+            None => report.leave_open(changes.last),
+        }
+        report
+    }
+
+    /// The report of a cluster whose journal cannot be read to its end: what its whole lines tell, and that nobody knows the
+    /// rest.
+    #[must_use]
+    pub fn unreadable(cluster: &str, error: &JournalError) -> Self {
+        let (whole, cause, message) = match error {
+            JournalError::Damaged { line, why, whole, .. } => (
+                whole.as_slice(),
+                "damaged-journal",
+                format!(
+                    "line {line} of its journal is damaged ({why}): what happened from there on is not known"
+                ),
+            ),
+            JournalError::Unreadable { source, .. } => {
+                ([].as_slice(), "unreadable-journal", format!("its journal cannot be read: {source}"))
+            }
+        };
+        let mut report = Self::fold(cluster, whole);
+        let mut changes = Changes::default();
+        for event in whole {
+            changes.see(&event.what);
+        }
+        report.outcome = Ending::InDoubt;
+        report.state = State::Unknown;
+        report.left_at = changes.last;
+        report.failed_step = None;
+        report.failure = Some(Failure::new(cause, message).read("docs/reports.md#a-damaged-journal"));
+        report
+    }
+
+    /// Takes one event over, but for its end.
+    fn take(&mut self, at: Timestamp, what: &What) {
+        match what {
+            What::Begun { address } => self.address = Some(printable(address)),
+            What::Connected { host_key } => self.host_key = Some(printable(host_key)),
+            What::Gathered { when, version, apps } => {
+                match when {
+                    When::Before if self.version_before.is_none() => {
+                        self.version_before = Some(printable(version));
+                    }
+                    // A second rung's facts are gathered before it, too; they do not change where the run began.
+                    When::Before => {}
+                    When::After => self.version_after = Some(printable(version)),
+                }
+                self.apps = apps.iter().map(|app| printable(app)).collect();
+            }
+            What::Judged { when, verdicts } => {
+                self.checks.push(ChecksReport {
+                    at,
+                    when: *when,
+                    verdicts: verdicts.iter().map(clean_verdict).collect(),
+                });
+            }
+            What::Planned { migration, from, to, steps, expected_seconds, downtime_seconds } => {
+                self.rungs.push(Rung {
+                    migration: printable(migration),
+                    from: *from,
+                    to: *to,
+                    steps: steps.iter().map(|step| printable(step)).collect(),
+                    expected_seconds: *expected_seconds,
+                    downtime_seconds: *downtime_seconds,
+                });
+            }
+            What::StepStarted { step, title, class, expected_seconds } => {
+                let rung = self.rungs.last().map_or("", |rung| rung.migration.as_str());
+                let step = printable(step);
+                self.steps.push(StepReport {
+                    log: Path::new(rung).join(step_log(&step)),
+                    step,
+                    title: printable(title),
+                    class: *class,
+                    started: at,
+                    outcome: StepEnding::Open,
+                    took_ms: None,
+                    expected_seconds: *expected_seconds,
+                    failure: None,
+                });
+            }
+            What::StepEnded { step, end, took_ms } => self.end_step(&printable(step), end, *took_ms),
+            What::Ran { step, line, exit, took_ms } => self.commands.push(CommandReport {
+                at,
+                step: printable(step),
+                line: printable(line),
+                exit: printable(exit),
+                took_ms: *took_ms,
+            }),
+            What::Noted { step, text } => {
+                self.notes.push(NoteReport { at, step: printable(step), text: printable(text) });
+            }
+            What::Remedied { step, remedy, object, time } => self.remedies.push(RemedyReport {
+                at,
+                step: printable(step),
+                remedy: printable(remedy),
+                object: printable(object),
+                time: *time,
+            }),
+            What::Proven { backup, folder, files, bytes } => self.backups.push(BackupReport {
+                at,
+                backup: printable(backup),
+                folder: printable(folder),
+                files: *files,
+                bytes: *bytes,
+            }),
+            What::Finished { .. } => {}
+            What::Unknown => self.unknown_events += 1,
+        }
+    }
+
+    fn end_step(&mut self, id: &str, end: &StepEnd, took_ms: u64) {
+        let Some(step) = self.steps.iter_mut().rev().find(|step| step.step == id) else { return };
+        (step.outcome, step.failure) = match end {
+            StepEnd::Done => (StepEnding::Done, None),
+            StepEnd::Failed(failure) => (StepEnding::Failed, Some(clean_failure(failure))),
+            StepEnd::InDoubt(failure) => (StepEnding::InDoubt, Some(clean_failure(failure))),
+        };
+        step.took_ms = Some(took_ms);
+        if id.rsplit('/').next() == Some("copy") {
+            self.downtime_ms = Some(self.downtime_ms.unwrap_or(0).saturating_add(took_ms));
+        }
+    }
+
+    /// Ends the report as the journal says.
+    fn conclude(&mut self, outcome: &Outcome, changed: Option<String>) {
+        let left = |state: &Left| match state {
+            Left::Clean => (State::Clean, None),
+            Left::Dirty { at } => (State::Dirty, Some(printable(at))),
+        };
+        self.failure = outcome.failure().map(clean_failure);
+        (self.outcome, (self.state, self.left_at)) = match outcome {
+            Outcome::Done => (Ending::Done, (State::Upgraded, None)),
+            Outcome::NothingToDo => (Ending::NothingToDo, (State::Upgraded, None)),
+            Outcome::Refused { .. } => (Ending::Refused, (State::Clean, None)),
+            Outcome::Unreachable { .. } => (Ending::Unreachable, (State::Clean, None)),
+            Outcome::Failed { step, state, .. } => {
+                self.failed_step = step.as_deref().map(printable);
+                (Ending::Failed, left(state))
+            }
+            Outcome::InDoubt { step, .. } => {
+                self.failed_step = Some(printable(step));
+                (Ending::InDoubt, (State::Unknown, changed))
+            }
+            Outcome::Interrupted { state } => {
+                self.failure =
+                    Some(Failure::new("interrupted", "the operator stopped the run at a safe point"));
+                (Ending::Interrupted, left(state))
+            }
+        };
+    }
+
+    /// Ends the report of a journal that has no end: `fleet` is still at work on the cluster, or was killed, or its machine
+    /// died. Which of these, nobody can tell from the journal.
+    fn leave_open(&mut self, changed: Option<String>) {
+        let open = self.steps.last().filter(|step| step.outcome == StepEnding::Open);
+        let doubt = open.is_some_and(|step| step.class.changes());
+        let place = match (open, self.steps.last()) {
+            (Some(step), _) => format!("within step {}", step.step),
+            (None, Some(step)) => format!("after step {}", step.step),
+            (None, None) => "before any step".to_owned(),
+        };
+        self.failed_step = open.map(|step| step.step.clone());
+        let why = format!(
+            "its journal ends {place}: either fleet is still at work on it, or it was stopped there{}",
+            if doubt { "; nobody knows whether that step was done" } else { "" }
+        );
+        self.failure = Some(Failure::new("no-end", why).read("docs/operating.md#in-doubt"));
+        (self.outcome, self.state) = match (doubt, &changed) {
+            (true, _) => (Ending::InDoubt, State::Unknown),
+            (false, Some(_)) => (Ending::NotFinished, State::Dirty),
+            (false, None) => (Ending::NotFinished, State::Clean),
+        };
+        self.left_at = changed;
+    }
+}
+
+/// Which changing step was started last. What comes before a rung's proof (the copy, with k3s stopped and started again) leaves
+/// the cluster as it was (promise M8), unless the run died within it.
+#[derive(Debug, Default)]
+struct Changes {
+    proven: bool,
+    last: Option<String>,
+}
+
+impl Changes {
+    fn see(&mut self, what: &What) {
+        match what {
+            What::Planned { .. } => self.proven = false,
+            What::Proven { .. } => self.proven = true,
+            What::StepStarted { step, class, .. } if self.proven && class.changes() => {
+                self.last = Some(printable(step));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn clean_failure(failure: &Failure) -> Failure {
+    Failure {
+        cause: printable(&failure.cause),
+        message: printable(&failure.message),
+        read: printable(&failure.read),
+    }
+}
+
+fn clean_verdict(verdict: &Judgement) -> Judgement {
+    Judgement {
+        check: printable(&verdict.check),
+        level: verdict.level,
+        said: printable(&verdict.said),
+        acknowledged: verdict.acknowledged && verdict.level == Level::Warn,
+    }
+}

@@ -1,0 +1,112 @@
+//! What to type next: pure, from a cluster's report and what the run was asked.
+
+use serde::Serialize;
+
+use super::cluster::{ClusterReport, Ending, State};
+use crate::remote::quote;
+use crate::state::Run;
+
+/// A command to type, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Next {
+    /// The command, ready to paste.
+    pub command: String,
+    /// What it is for.
+    pub why: String,
+}
+
+/// What can be advised; in the order in which it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Advice {
+    Facts,
+    Check,
+    Verify,
+    Upgrade,
+}
+
+const ORDER: [Advice; 4] = [Advice::Facts, Advice::Check, Advice::Verify, Advice::Upgrade];
+
+/// What to type next for a cluster. Empty where there is nothing to do.
+///
+/// A cluster that is dirty, or whose state nobody knows, is never advised to be upgraded: a person looks first.
+#[must_use]
+pub fn next(report: &ClusterReport, run: &Run) -> Vec<Next> {
+    next_all(&[report], run)
+}
+
+/// What to type next for several clusters: one command for all of them where there is such a one.
+#[must_use]
+pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
+    let fleet = with_places(run);
+    let mut all = Vec::new();
+    for advice in ORDER {
+        let of = || reports.iter().filter(|report| advised(report).contains(&advice));
+        let on = of().map(|report| quote(&report.cluster)).collect::<Vec<_>>().join(",");
+        if on.is_empty() {
+            continue;
+        }
+        let (command, why) = match advice {
+            Advice::Facts => {
+                (format!("{fleet} facts --on {on}"), "to see what is there now (changes nothing)")
+            }
+            Advice::Check => (
+                format!("{fleet} check --on {on}"),
+                "to see what is in the way and what to do about it (changes nothing)",
+            ),
+            Advice::Upgrade => (
+                format!("{fleet} upgrade --on {on} --to {}", run.target),
+                "when this run is over and nothing is in the way any more",
+            ),
+            Advice::Verify => {
+                all.extend(of().filter_map(|report| verify(&fleet, report)));
+                continue;
+            }
+        };
+        all.push(Next { command, why: why.to_owned() });
+    }
+    all
+}
+
+fn advised(report: &ClusterReport) -> &'static [Advice] {
+    match (report.outcome, report.state) {
+        (Ending::Done, _) => &[Advice::Verify],
+        (Ending::NothingToDo, _) => &[],
+        (Ending::Refused | Ending::Unreachable, _) | (Ending::Failed, State::Clean) => {
+            &[Advice::Check, Advice::Upgrade]
+        }
+        (_, State::Clean) => &[Advice::Upgrade],
+        // All steps are done and a post-check failed: the checks are what to look at.
+        (Ending::Failed, _) if report.failed_step.is_none() => &[Advice::Check, Advice::Verify],
+        _ => &[Advice::Facts, Advice::Verify],
+    }
+}
+
+fn verify(fleet: &str, report: &ClusterReport) -> Option<Next> {
+    let backup = report.backup()?;
+    Some(Next {
+        command: format!("{fleet} backup verify {} {}", quote(&report.cluster), quote(&backup.backup)),
+        why: "to prove the backup anew".to_owned(),
+    })
+}
+
+/// `fleet`, with the places of inventory, runs and backups that the run was told on its command line: without them the next
+/// command would look elsewhere.
+pub(super) fn with_places(run: &Run) -> String {
+    const PLACES: [(&str, &str); 3] = [("--inventory", "-i"), ("--runs", ""), ("--backups", "")];
+    let mut fleet = "fleet".to_owned();
+    let mut words = run.typed.iter().map(String::as_str).take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        for (long, short) in PLACES {
+            let value = if word == long || (word == short && !short.is_empty()) {
+                words.next()
+            } else {
+                word.strip_prefix(long).and_then(|rest| rest.strip_prefix('='))
+            };
+            if let Some(value) = value {
+                fleet = format!("{fleet} {long} {}", quote(&crate::remote::printable(value)));
+                break;
+            }
+        }
+    }
+    fleet
+}

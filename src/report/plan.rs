@@ -1,0 +1,111 @@
+//! A plan as text for people: every step with what exactly it does.
+
+use std::fmt::Write;
+
+use crate::form::{about, bytes};
+use crate::plan::{Action, Backup, Class, Objects, Plan, Step};
+use crate::remote::printable;
+
+/// The whole plan.
+#[must_use]
+pub fn plan_text(plan: &Plan) -> String {
+    let mut text = String::new();
+    let here = plan.steps.iter().map(|step| step.disk_here).sum();
+    let there = plan.steps.iter().map(|step| step.disk_there).max().unwrap_or(0);
+    let Plan { cluster, from, to, migration, .. } = plan;
+    line(&mut text, &format!("{cluster}: {from} -> {to} ({migration})"));
+    line(
+        &mut text,
+        &format!(
+            "  {} steps, about {}, of which about {} downtime; needs {} here and {} on the host",
+            plan.steps.len(),
+            about(plan.expected()),
+            about(plan.downtime()),
+            bytes(here),
+            bytes(there)
+        ),
+    );
+    line(
+        &mut text,
+        &format!("  apps: {}", if plan.apps.is_empty() { "none".into() } else { plan.apps.join(", ") }),
+    );
+    for note in &plan.notes {
+        line(&mut text, &format!("  note: {}", printable(note)));
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        line(&mut text, "");
+        write_step(&mut text, index + 1, step);
+    }
+    if !plan.rest.is_empty() {
+        let rest: Vec<String> = plan.rest.iter().map(ToString::to_string).collect();
+        line(&mut text, "");
+        line(&mut text, &format!("  then, each planned from new facts: {}", rest.join(", ")));
+    }
+    text
+}
+
+fn write_step(text: &mut String, number: usize, step: &Step) {
+    line(text, &format!("  {number:>2}. {}  {}", step.id, printable(&step.title)));
+    let mut traits = vec![step.class.as_str().to_owned(), format!("about {}", about(step.expected))];
+    traits.push(format!("at most {}", about(step.deadline)));
+    if !step.downtime.is_zero() {
+        traits.push(format!("downtime about {}", about(step.downtime)));
+    }
+    if step.disk_here > 0 {
+        traits.push(format!("{} here", bytes(step.disk_here)));
+    }
+    if step.class != Class::ReadOnly {
+        traits.push(format!("if interrupted: {}", step.redo.describe()));
+    }
+    line(text, &format!("      {}", traits.join(", ")));
+    for detail in details(&step.action) {
+        line(text, &format!("      {}", printable(&detail)));
+    }
+}
+
+fn details(action: &Action) -> Vec<String> {
+    match action {
+        Action::Run(command) => vec![format!("$ {command}")],
+        Action::Objects(Objects::Save { objects, .. } | Objects::Restore { objects, .. }) => {
+            objects.iter().map(|object| format!("secret {object}")).collect()
+        }
+        Action::Objects(Objects::AddPassword { object, key, .. }) => {
+            vec![format!("secret {object}, key {key}")]
+        }
+        Action::Backup(backup) => copied(backup),
+        Action::Prove(prove) => vec![format!("datastore, objects and {} volumes", prove.volumes.len())],
+        Action::WaitUntil { probe, remedies } => {
+            let mut lines = vec![format!("until {probe}")];
+            if !remedies.is_empty() {
+                lines.push(format!("remedies that may be used: {}", remedies.join(", ")));
+            }
+            lines
+        }
+    }
+}
+
+fn copied(backup: &Backup) -> Vec<String> {
+    let Backup { k3s_data, k3s_config, volumes, cluster_dir, .. } = backup;
+    let mut lines = vec![
+        "all objects of the API, secrets among them".to_owned(),
+        "k3s stopped with all its containers, and started again whatever happens".to_owned(),
+        format!("{k3s_data}/server (datastore, token, certificates) and {k3s_config}"),
+    ];
+    for volume in volumes {
+        let claim = if volume.claim.is_empty() {
+            "unclaimed".to_owned()
+        } else {
+            format!("{}/{}", volume.namespace, volume.claim)
+        };
+        lines.push(format!("volume {claim}: {} ({})", volume.folder, bytes(volume.used)));
+    }
+    if let Some(folder) = cluster_dir {
+        lines.push(format!("on this machine: {}", folder.display()));
+    }
+    lines
+}
+
+fn line(text: &mut String, content: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{content}");
+}

@@ -1,0 +1,43 @@
+//! The facts of many clusters: connect, ask, leave. Changes nothing anywhere.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::each;
+use crate::event::Failure;
+use crate::facts::{self, Facts};
+use crate::inventory::Cluster;
+use crate::ssh;
+
+/// The facts of each cluster, or why it could not be asked.
+pub async fn survey(
+    clusters: Vec<Cluster>,
+    parallel: usize,
+    backups: PathBuf,
+) -> BTreeMap<String, Result<Facts, Failure>> {
+    let backups = Arc::new(backups);
+    let results = each(clusters, parallel, |cluster| {
+        let backups = Arc::clone(&backups);
+        async move {
+            let session = ssh::connect(&cluster).await?;
+            let facts = facts::gather(&session, &cluster, &backups).await;
+            session.close().await;
+            facts
+        }
+    })
+    .await;
+    results
+        .into_iter()
+        .map(|(name, result)| {
+            let facts = match result {
+                Ok(Ok(facts)) => Ok(facts),
+                Ok(Err(error)) => {
+                    Err(Failure::new(error.kind(), error.to_string()).read("docs/ssh.md#errors"))
+                }
+                Err(panic) => Err(Failure::new("fleet-fault", panic)),
+            };
+            (name, facts)
+        })
+        .collect()
+}

@@ -1,0 +1,134 @@
+//! Carrying out `Action::WaitUntil`: the only loop of the house.
+//!
+//! A probe is asked again and again, ever more slowly, until it is reached, can never be, or the step's deadline comes. Meanwhile the
+//! remedies that the step names may be used, each bounded, each journalled. A lost answer is no answer: the API is away for seconds
+//! while k3s restarts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Scribe, Trouble};
+use crate::event::{Failure, What};
+use crate::plan::Probe;
+use crate::probes::{self, Progress, Stuck};
+use crate::remedies::{self, Remedy, SETTLE};
+use crate::remote::Remote;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How many stuck objects a message names.
+const NAMED: usize = 5;
+
+/// How often each remedy was used on each object, and when last.
+type Used = BTreeMap<(&'static str, String), (u32, Instant)>;
+
+/// Waits until the probe is reached.
+pub async fn until<R: Remote>(
+    remote: &R,
+    probe: &Probe,
+    allowed: &[String],
+    deadline: Duration,
+    scribe: &mut Scribe<'_>,
+) -> Result<(), Trouble> {
+    let ends = Instant::now() + deadline;
+    let allowed: Vec<&'static Remedy> = allowed.iter().filter_map(|id| remedies::find(id)).collect();
+    let mut used = Used::new();
+    let mut told = String::new();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let stuck = match look(remote, probe, scribe).await? {
+            Progress::Reached(what) => return scribe.note(what),
+            Progress::Never(why) => return Err(failed("never-so", format!("{probe}: {why}"))),
+            Progress::NotYet(stuck) => stuck,
+        };
+        let now = summary(&stuck);
+        if now != told {
+            scribe.note(format!("waiting: {now}"))?;
+            told = now;
+        }
+        cure(remote, &stuck, &allowed, &mut used, scribe).await?;
+        if let Some(hopeless) = stuck.iter().find(|stuck| stuck.terminal && hopeless(stuck, &allowed, &used))
+        {
+            return Err(failed("terminal-state", format!("waiting will not help: {hopeless}")));
+        }
+        let left = ends.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let why = format!("not so within {} minutes: {probe}; in the way: {told}", minutes(deadline));
+            return Err(failed("wait-deadline", why));
+        }
+        tokio::time::sleep(pause.min(left)).await;
+        pause = pause.mul_f32(1.5).min(LONGEST_PAUSE);
+    }
+}
+
+/// One look. A command that fails is the API's absence; only a lost connection is trouble of its own.
+async fn look<R: Remote>(remote: &R, probe: &Probe, scribe: &mut Scribe<'_>) -> Result<Progress, Trouble> {
+    let output = scribe.look(remote, &probes::ask(probe)).await?;
+    Ok(if !output.success() {
+        probes::waiting_for_api(&output.complaint())
+    } else if output.dropped > 0 {
+        probes::waiting_for_api("its answer is larger than 64 MiB")
+    } else {
+        probes::judge(probe, &output.text())
+    })
+}
+
+async fn cure<R: Remote>(
+    remote: &R,
+    stuck: &[Stuck],
+    allowed: &[&'static Remedy],
+    used: &mut Used,
+    scribe: &mut Scribe<'_>,
+) -> Result<(), Trouble> {
+    for stuck in stuck {
+        let Some(remedy) = allowed.iter().find(|remedy| (remedy.looks_like)(stuck)) else { continue };
+        let key = key(remedy, stuck);
+        let time = match used.get(&key) {
+            Some((times, last)) if *times >= remedy.most || last.elapsed() < SETTLE => continue,
+            Some((times, _)) => times + 1,
+            None => 1,
+        };
+        scribe.record(What::Remedied {
+            step: scribe.step().to_owned(),
+            remedy: remedy.id.to_owned(),
+            object: stuck.to_string(),
+            time,
+        })?;
+        used.insert(key, (time, Instant::now()));
+        for command in (remedy.cure)(stuck, time) {
+            // A cure that cannot be given now is tried again in its turn; the bound counts it all the same.
+            scribe.ask(remote, &command).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A terminal state is hopeless when no remedy for it is left and the last one has had its time.
+fn hopeless(stuck: &Stuck, allowed: &[&'static Remedy], used: &Used) -> bool {
+    let Some(remedy) = allowed.iter().find(|remedy| (remedy.looks_like)(stuck)) else { return true };
+    used.get(&key(remedy, stuck))
+        .is_some_and(|(times, last)| *times >= remedy.most && last.elapsed() >= SETTLE)
+}
+
+fn key(remedy: &Remedy, stuck: &Stuck) -> (&'static str, String) {
+    (remedy.id, format!("{} {}/{}", stuck.kind, stuck.namespace, stuck.name))
+}
+
+fn summary(stuck: &[Stuck]) -> String {
+    let mut named: Vec<String> = stuck.iter().take(NAMED).map(ToString::to_string).collect();
+    if stuck.len() > NAMED {
+        named.push(format!("and {} more", stuck.len() - NAMED));
+    }
+    named.join("; ")
+}
+
+#[expect(clippy::integer_division, reason = "whole minutes are exact enough for a sentence")]
+const fn minutes(duration: Duration) -> u64 {
+    duration.as_secs() / 60
+}
+
+fn failed(cause: &str, message: String) -> Trouble {
+    Trouble::Failed(Failure::new(cause, message).read("docs/operating.md#when-waiting-fails"))
+}

@@ -1,0 +1,252 @@
+//! One command on one channel: its input fed, its output taken, its end believed only when it was seen.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use russh::ChannelMsg;
+use russh::client::Msg;
+use russh::{ChannelReadHalf, ChannelWriteHalf};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::client::Told;
+use crate::remote::{Command, Exit, Output, RemoteError};
+
+/// How long closing a channel may take on a connection that does not move.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// Input is handed over in pieces, so that a large one is not held twice.
+const PIECE: usize = 32 << 10;
+
+/// Where standard output goes.
+pub(super) enum Take<'a> {
+    /// Into memory, up to the command's limit; and, with standard error, into the log.
+    Keep(Option<&'a mut (dyn Write + Send)>),
+    /// All of it into the sink.
+    Pass(&'a mut (dyn AsyncWrite + Unpin + Send)),
+}
+
+/// The writing ends of channels whose command was let go of before it could say so.
+pub(super) type Orphans = Mutex<Vec<ChannelWriteHalf<Msg>>>;
+
+/// Closes the channels that were let go of.
+pub(super) async fn bury(orphans: &Orphans) {
+    let left = std::mem::take(&mut *orphans.lock().unwrap_or_else(PoisonError::into_inner));
+    for channel in left {
+        let _ = timeout(CLOSE_WITHIN, channel.close()).await;
+    }
+}
+
+/// Holds a channel's writing end, and sees to it that the channel is closed: the library sends nothing when a channel is
+/// dropped, and each channel left open takes one of the host's ten sessions (libraries 1.4).
+struct Leash<'a> {
+    channel: Option<ChannelWriteHalf<Msg>>,
+    orphans: &'a Orphans,
+}
+
+impl Leash<'_> {
+    async fn close(mut self) {
+        if let Some(channel) = &self.channel
+            && timeout(CLOSE_WITHIN, channel.close()).await.is_ok()
+        {
+            self.channel = None;
+        }
+    }
+}
+
+impl Drop for Leash<'_> {
+    /// A future that is dropped in the middle cannot say goodbye: the next command does it.
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            self.orphans.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        }
+    }
+}
+
+/// Runs a command on an open channel, within its time.
+pub(super) async fn run(
+    channel: russh::Channel<Msg>,
+    command: &Command,
+    take: Take<'_>,
+    told: &Told,
+    orphans: &Orphans,
+) -> Result<Output, RemoteError> {
+    let (mut read, write) = channel.split();
+    let leash = Leash { channel: Some(write), orphans };
+    let result = match &leash.channel {
+        Some(write) => timeout(command.time_allowed(), converse(&mut read, write, command, take, told)).await,
+        None => return Err(RemoteError::Lost("no channel".to_owned())),
+    };
+    // First nobody reads any more, then the channel is closed: a connection that waits for its reader takes no orders.
+    drop(read);
+    leash.close().await;
+    result.unwrap_or(Err(RemoteError::Deadline(command.time_allowed())))
+}
+
+/// The whole conversation, from the request to the end. The reader decides: a feeder that waits for room never wakes
+/// once the channel or the connection is gone (libraries 1.4), so it is never waited for.
+async fn converse(
+    read: &mut ChannelReadHalf,
+    write: &ChannelWriteHalf<Msg>,
+    command: &Command,
+    take: Take<'_>,
+    told: &Told,
+) -> Result<Output, RemoteError> {
+    if write.exec(true, command.line()).await.is_err() {
+        return Err(RemoteError::Lost(told.why().await));
+    }
+    let mut heard = Heard::new(command.memory_allowed(), take);
+    let feeder = feed(write, command.input());
+    tokio::pin!(feeder);
+    let mut fed = false;
+    while !heard.complete() {
+        tokio::select! {
+            message = read.wait() => match message {
+                Some(message) => heard.take(message).await?,
+                None => break,
+            },
+            () = &mut feeder, if heard.started && !fed => fed = true,
+        }
+        if heard.closed {
+            break;
+        }
+    }
+    heard.judge(told).await
+}
+
+/// Sends the input and its end. A host that is gone, or that has stopped reading, shows in what is read.
+async fn feed(write: &ChannelWriteHalf<Msg>, input: Option<&[u8]>) {
+    for piece in input.unwrap_or_default().chunks(PIECE) {
+        if write.data_bytes(piece.to_vec()).await.is_err() {
+            return;
+        }
+    }
+    let _ = write.eof().await;
+}
+
+/// What was heard of a command so far.
+struct Heard<'a> {
+    take: Take<'a>,
+    limit: usize,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    dropped: u64,
+    started: bool,
+    exit: Option<Exit>,
+    eof: bool,
+    closed: bool,
+}
+
+impl<'a> Heard<'a> {
+    const fn new(limit: usize, take: Take<'a>) -> Self {
+        Self {
+            take,
+            limit,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            dropped: 0,
+            started: false,
+            exit: None,
+            eof: false,
+            closed: false,
+        }
+    }
+
+    /// Whether nothing more can come.
+    const fn complete(&self) -> bool {
+        self.eof && self.exit.is_some()
+    }
+
+    async fn take(&mut self, message: ChannelMsg) -> Result<(), RemoteError> {
+        match message {
+            ChannelMsg::Success => self.started = true,
+            ChannelMsg::Failure => {
+                return Err(RemoteError::Refused("it does not start commands for this user".to_owned()));
+            }
+            ChannelMsg::Data { data } => self.stdout(&data).await?,
+            ChannelMsg::ExtendedData { data, ext: 1 } => {
+                self.log(&data);
+                self.dropped += keep(&mut self.stderr, &data, self.limit);
+            }
+            ChannelMsg::ExitStatus { exit_status } => self.exit = Some(Exit::Code(exit_status)),
+            ChannelMsg::ExitSignal { signal_name, .. } => {
+                self.exit = Some(Exit::Signal(signal_text(&signal_name)));
+            }
+            ChannelMsg::Eof => self.eof = true,
+            ChannelMsg::Close => self.closed = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn stdout(&mut self, data: &[u8]) -> Result<(), RemoteError> {
+        match &mut self.take {
+            Take::Keep(_) => {
+                self.log(data);
+                self.dropped += keep(&mut self.stdout, data, self.limit);
+            }
+            Take::Pass(sink) => sink
+                .write_all(data)
+                .await
+                .map_err(|error| RemoteError::Here(format!("cannot store what the host sends: {error}")))?,
+        }
+        Ok(())
+    }
+
+    /// A log that cannot be written does not change what the host did: the command goes on, and its outcome stands.
+    fn log(&mut self, data: &[u8]) {
+        if let Take::Keep(log) = &mut self.take
+            && let Some(writer) = log
+            && let Err(error) = writer.write_all(data)
+        {
+            tracing::warn!(%error, "a step's log cannot be written; the rest of this command's output is not logged");
+            *log = None;
+        }
+    }
+
+    /// The output, if the end was seen: an exit and an orderly end of what was printed. A stream is whole only with
+    /// end-of-file; for a short command a closed channel will do.
+    async fn judge(mut self, told: &Told) -> Result<Output, RemoteError> {
+        if let Take::Pass(sink) = &mut self.take
+            && self.eof
+        {
+            sink.flush()
+                .await
+                .map_err(|error| RemoteError::Here(format!("cannot store what the host sends: {error}")))?;
+        }
+        let ended = match self.take {
+            Take::Keep(_) => self.eof || self.closed,
+            Take::Pass(_) => self.eof,
+        };
+        match self.exit {
+            Some(exit) if ended => {
+                Ok(Output { exit, stdout: self.stdout, stderr: self.stderr, dropped: self.dropped })
+            }
+            // An orderly close that left the stream without its end is the host's doing; anything else ended the connection.
+            Some(exit) => {
+                let why =
+                    if self.closed { "the host closed the channel".to_owned() } else { told.why().await };
+                Err(RemoteError::Lost(format!("{why}; {exit} was seen, but the output is not whole")))
+            }
+            None if self.closed => {
+                Err(RemoteError::Lost("the host closed the channel without an exit status".to_owned()))
+            }
+            None => Err(RemoteError::Lost(told.why().await)),
+        }
+    }
+}
+
+/// Keeps the head; the number of bytes that found no room.
+fn keep(kept: &mut Vec<u8>, data: &[u8], limit: usize) -> u64 {
+    let room = limit.saturating_sub(kept.len()).min(data.len());
+    kept.extend_from_slice(&data[..room]);
+    u64::try_from(data.len() - room).unwrap_or(u64::MAX)
+}
+
+/// `TERM`. A name of the host's own making is made harmless.
+fn signal_text(signal: &russh::Sig) -> String {
+    match signal {
+        russh::Sig::Custom(name) => crate::remote::printable(name),
+        known => format!("{known:?}"),
+    }
+}

@@ -1,0 +1,181 @@
+//! Facts in, plan out: `tests/plans/<case>/facts.json` and the plan, refusal or nothing beside it in `plan.txt`.
+//!
+//! `FLEET_BLESS=1 cargo test --test plans` writes the expected files anew; read the difference before committing it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fleet::facts::{Facts, Known};
+use fleet::inventory::{Cluster, Paths};
+use fleet::plan::{Action, Objects, Plan};
+use fleet::planner::{self, Planned};
+use fleet::report::plan_text;
+use fleet::version::Version;
+use proptest::prelude::*;
+
+fn cases() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    let mut cases: Vec<PathBuf> =
+        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    cases.sort();
+    assert!(cases.len() >= 7, "the cases that the plan must show are missing");
+    cases
+}
+
+fn facts(case: &Path) -> Facts {
+    serde_json::from_str(&fs::read_to_string(case.join("facts.json")).unwrap())
+        .unwrap_or_else(|error| panic!("{}: {error}", case.display()))
+}
+
+fn cluster() -> Cluster {
+    Cluster {
+        name: "acme".into(),
+        group: String::new(),
+        tags: BTreeSet::new(),
+        address: "203.0.113.7".into(),
+        port: 22,
+        user: "root".into(),
+        identity: Vec::new(),
+        passphrase: None,
+        agent: false,
+        host_key: None,
+        known_hosts: Vec::new(),
+        cluster_uid: None,
+        domain: None,
+        directory: Some("stackspin/clusters/acme".into()),
+        paths: Paths::default(),
+        connect_timeout: Duration::from_secs(20),
+        defined_at: "fleet.toml:1".into(),
+    }
+}
+
+fn said(planned: &Planned) -> String {
+    match planned {
+        Planned::Plan(plan) => plan_text(plan),
+        Planned::NothingToDo(version) => format!("nothing to do: {version}\n"),
+        Planned::Refusal(failure) => {
+            format!("refused ({}): {}\nsee {}\n", failure.cause, failure.message, failure.read)
+        }
+    }
+}
+
+#[test]
+fn every_case_has_the_plan_that_is_written_beside_it() {
+    let mut differing = Vec::new();
+    for case in cases() {
+        let text = said(&planner::plan(&facts(&case), &cluster(), Version::V0_7));
+        let expected = case.join("plan.txt");
+        if std::env::var_os("FLEET_BLESS").is_some() {
+            fs::write(&expected, &text).unwrap();
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        if wanted != text {
+            differing.push(format!("{}:\n--- expected\n{wanted}\n--- planned\n{text}", case.display()));
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+#[test]
+fn the_same_facts_give_the_same_plan_and_a_stored_plan_is_the_plan() {
+    for case in cases() {
+        let facts = facts(&case);
+        let planned = planner::plan(&facts, &cluster(), Version::V0_7);
+        assert_eq!(planned, planner::plan(&facts, &cluster(), Version::V0_7));
+        if let Planned::Plan(plan) = planned {
+            let json = serde_json::to_string(&plan).unwrap();
+            assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), *plan);
+        }
+    }
+}
+
+/// What must be true of every plan, whatever the facts (promise M8, and the order that the 0.7 rung lives by).
+fn must_hold(plan: &Plan) {
+    assert_eq!(plan.changes_before_proof(), None);
+    let at = |test: &dyn Fn(&Action) -> bool| plan.steps.iter().position(|step| test(&step.action));
+    let proof = at(&|action| matches!(action, Action::Prove(_))).expect("a plan has a proof");
+    let copy = at(&|action| matches!(action, Action::Backup(_))).expect("a plan has a copy");
+    assert!(copy < proof);
+    let first_change = plan
+        .steps
+        .iter()
+        .position(|step| step.class.changes() && !matches!(step.action, Action::Backup(_)))
+        .expect("a rung changes something");
+    assert!(proof < first_change);
+    let ids: BTreeSet<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids.len(), plan.steps.len(), "a step id stands twice");
+
+    // Secrets: saved before the branch is switched, put back only after the chart is gone, and the same ones.
+    let position = |id: &str| plan.steps.iter().position(|step| step.id == id);
+    let save = position("to-0.7/save-secrets").unwrap();
+    let restore = position("to-0.7/restore-secrets").unwrap();
+    assert!(save < position("to-0.7/switch-branch").unwrap());
+    assert!(position("to-0.7/oas-secrets-gone").unwrap() < restore);
+    let (
+        Action::Objects(Objects::Save { objects: saved, .. }),
+        Action::Objects(Objects::Restore { objects: back, .. }),
+    ) = (&plan.steps[save].action, &plan.steps[restore].action)
+    else {
+        panic!("save and restore are no longer objects")
+    };
+    assert_eq!(saved, back);
+    assert!(!saved.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Facts of every case, with secrets, releases and volumes taken away, keys emptied and the source's state turned.
+    #[test]
+    fn no_plan_changes_a_cluster_before_its_backup_is_proven(
+        case in any::<prop::sample::Index>(),
+        secrets in prop::collection::vec(any::<bool>(), 40),
+        releases in prop::collection::vec(prop::bool::weighted(0.9), 40),
+        volumes in prop::collection::vec(any::<bool>(), 40),
+        oauth in prop::collection::vec(any::<bool>(), 6),
+        suspended in any::<bool>(),
+    ) {
+        let cases = cases();
+        let mut facts = facts(case.get(&cases));
+        let keep = |flags: &[bool], index: usize| flags.get(index).copied().unwrap_or(true);
+        if let Known::Is(list) = &mut facts.secrets {
+            let mut index = 0;
+            list.retain(|secret| {
+                index += 1;
+                secret.name == "oas-oauth-variables" || secret.name == "oas-cluster-variables" || keep(&secrets, index)
+            });
+            for secret in list.iter_mut().filter(|secret| secret.name == "oas-oauth-variables") {
+                let mut index = 0;
+                secret.keys.retain(|_| { index += 1; keep(&oauth, index) });
+            }
+        }
+        if let Known::Is(flux) = &mut facts.flux {
+            let mut index = 0;
+            flux.releases.retain(|release| { index += 1; release.name == "oas-secrets" || keep(&releases, index) });
+            for source in &mut flux.sources {
+                source.suspended = suspended;
+            }
+        }
+        if let Known::Is(list) = &mut facts.volumes {
+            let mut index = 0;
+            list.retain(|_| { index += 1; keep(&volumes, index) });
+        }
+        if let Planned::Plan(plan) = planner::plan(&facts, &cluster(), Version::V0_7) {
+            must_hold(&plan);
+        }
+    }
+}
+
+#[test]
+fn every_planned_case_keeps_the_order_too() {
+    let mut planned = 0;
+    for case in cases() {
+        if let Planned::Plan(plan) = planner::plan(&facts(&case), &cluster(), Version::V0_7) {
+            must_hold(&plan);
+            planned += 1;
+        }
+    }
+    assert!(planned >= 3, "only {planned} cases give a plan");
+}

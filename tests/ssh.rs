@@ -1,0 +1,636 @@
+//! The SSH room against a real OpenSSH server. What a real one cannot be made to do is in `src/ssh/tests.rs`.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+
+mod sshd;
+
+use std::fs;
+use std::io::{Write, sink};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fleet::inventory::{Cluster, SecretRef};
+use fleet::remote::{Command, Exit, Output, Remote, RemoteError};
+use fleet::ssh::{Session, connect};
+use sshd::{Options, Sshd};
+
+const MIB: usize = 1 << 20;
+
+async fn ask(session: &Session, command: Command) -> Output {
+    session.run(&command, &mut sink()).await.unwrap()
+}
+
+fn fingerprint(public_key_file: &Path) -> String {
+    let output = std::process::Command::new(sshd::find("ssh-keygen"))
+        .arg("-lf")
+        .arg(public_key_file)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').nth(1).unwrap().to_owned()
+}
+
+// ---- commands
+
+#[tokio::test]
+async fn a_command_gives_stdout_stderr_and_exit_status_apart() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let output = ask(&session, Command::new("echo out; echo err >&2; exit 7")).await;
+    assert_eq!(output.exit, Exit::Code(7));
+    assert_eq!(output.stdout, b"out\n");
+    assert!(output.stderr.ends_with(b"err\n"), "{:?}", output.stderr);
+    assert_eq!(session.host_key(), fingerprint(&sshd.dir().join("host_ed25519.pub")));
+    session.close().await;
+}
+
+#[tokio::test]
+async fn a_command_that_a_signal_ends_says_which() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    assert_eq!(
+        ask(&session, Command::new("exec sh -c 'kill -TERM $$'")).await.exit,
+        Exit::Signal("TERM".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn many_commands_go_over_one_connection() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    for _ in 0..20 {
+        assert!(ask(&session, Command::new("true")).await.success());
+    }
+    assert_eq!(sshd.log().matches("Accepted publickey").count(), 1, "{}", sshd.log());
+}
+
+#[tokio::test]
+async fn commands_side_by_side_keep_their_outputs_apart() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let (one, two) = tokio::join!(
+        ask(&session, Command::new("head -c 3000000 /dev/zero | tr '\\0' 1").limit(4 * MIB)),
+        ask(&session, Command::new("head -c 3000000 /dev/zero | tr '\\0' 2").limit(4 * MIB)),
+    );
+    assert!(one.stdout.len() == 3_000_000 && one.stdout.iter().all(|byte| *byte == b'1'));
+    assert!(two.stdout.len() == 3_000_000 && two.stdout.iter().all(|byte| *byte == b'2'));
+}
+
+#[tokio::test]
+async fn input_reaches_the_command_whole() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let input: Vec<u8> = (0..5 * MIB).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let output = ask(&session, Command::new("cat").stdin(input.clone()).limit(8 * MIB)).await;
+    assert!(output.success());
+    assert!(output.stdout == input, "{} bytes came back", output.stdout.len());
+    assert_eq!(ask(&session, Command::new("cat")).await.stdout, b"", "no input is an empty input");
+}
+
+// Trap 1.4: a writer that waits for room never wakes once its reader is gone.
+#[tokio::test]
+async fn a_reader_that_leaves_early_does_not_hang_its_feeder_or_the_next_command() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let output = ask(&session, Command::new("head -c 10").stdin(vec![b'x'; 64 * MIB])).await;
+    assert_eq!((output.exit, output.stdout.as_slice()), (Exit::Code(0), &b"xxxxxxxxxx"[..]));
+    assert!(ask(&session, Command::new("true")).await.success());
+}
+
+// Trap 1.4: the outcome of such a command is in doubt, and its connection is as good as before.
+#[tokio::test]
+async fn a_command_without_end_is_given_up_at_its_deadline_and_the_connection_lives() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let command = Command::new("echo begun; exec sleep 30").deadline(Duration::from_millis(500));
+    let mut log = Vec::new();
+    let error = session.run(&command, &mut log).await.unwrap_err();
+    assert_eq!(error, RemoteError::Deadline(Duration::from_millis(500)));
+    assert!(error.in_doubt());
+    assert_eq!(log, b"begun\n", "what came before is in the log");
+    assert!(ask(&session, Command::new("true")).await.success());
+}
+
+// Trap 1.4: sshd allows ten sessions on a connection, and a channel that is dropped without CLOSE keeps its own.
+#[tokio::test]
+async fn thirty_commands_that_time_out_do_not_use_up_the_hosts_sessions() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let began = Instant::now();
+    let mut given_up = 0;
+    while given_up < 30 {
+        // It dies of the closed channel, but the host notices that a moment later, and refuses until then.
+        let command = Command::new("exec yes").deadline(Duration::from_millis(50));
+        match session.run(&command, &mut sink()).await.unwrap_err() {
+            RemoteError::Deadline(_) => given_up += 1,
+            RemoteError::Refused(_) if began.elapsed() < Duration::from_secs(60) => {}
+            other => panic!("after {given_up}: {other}"),
+        }
+    }
+}
+
+// Trap 1.6: nothing on this side ends a remote process, and one that neither reads nor writes keeps its session.
+#[tokio::test]
+async fn when_commands_that_were_given_up_hold_every_session_the_host_says_so_and_nothing_is_in_doubt() {
+    let sshd = Sshd::start_with(&Options { config: "MaxSessions 2".to_owned(), ..Options::default() });
+    let session = connect(&sshd.cluster()).await.unwrap();
+    for _ in 0..2 {
+        let command = Command::new("exec sleep 20").deadline(Duration::from_millis(500));
+        session.run(&command, &mut sink()).await.unwrap_err();
+    }
+    let error = session.run(&Command::new("true"), &mut sink()).await.unwrap_err();
+    let RemoteError::Refused(why) = &error else { panic!("{error}") };
+    assert!(why.contains("MaxSessions") && !error.in_doubt(), "{why}");
+}
+
+// Trap 1.4: a child that outlives its command keeps the output open; the output is not whole until it ends.
+#[tokio::test]
+async fn a_command_that_leaves_its_output_to_a_child_is_not_over() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let command = Command::new("sleep 30 & echo done").deadline(Duration::from_secs(1));
+    let error = session.run(&command, &mut sink()).await.unwrap_err();
+    assert!(matches!(error, RemoteError::Deadline(_)), "{error}");
+    let command = Command::new("sleep 30 </dev/null >/dev/null 2>&1 & echo done");
+    assert_eq!(ask(&session, command).await.text(), "done\n");
+}
+
+#[tokio::test]
+async fn output_beyond_the_limit_is_counted_and_all_of_it_is_in_the_log() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let command = Command::new("head -c 5000 /dev/zero; head -c 700 /dev/zero >&2").limit(100);
+    let mut log = Vec::new();
+    let output = session.run(&command, &mut log).await.unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len(), output.dropped), (100, 100, 5500));
+    assert_eq!(log.len(), 5700);
+}
+
+#[tokio::test]
+async fn a_folder_put_first_on_the_hosts_path_is_found_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("k3s");
+    fs::write(&program, "#!/bin/sh\necho stand-in \"$@\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let sshd = Sshd::start_with(&Options { path_prefix: Some(dir.path().to_owned()), ..Options::default() });
+    let session = connect(&sshd.cluster()).await.unwrap();
+    assert_eq!(
+        ask(&session, Command::new("k3s kubectl get").arg("a b")).await.text(),
+        "stand-in kubectl get a b\n"
+    );
+}
+
+#[tokio::test]
+async fn words_known_only_at_run_time_arrive_as_they_are() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let words =
+        ["", "it's", "$(reboot)", "`id`", "a\nb", "*", "~", "-n", "\\", "\"", "!x", "é\u{202e}", "a;b|c&d"];
+    let output = ask(&session, Command::new("printf '%s\\0'").args(words)).await;
+    let back: Vec<&str> = std::str::from_utf8(&output.stdout).unwrap().split_terminator('\0').collect();
+    assert_eq!(back, words);
+}
+
+// ---- streams
+
+// Trap 0.5: proof of completeness.
+#[tokio::test]
+async fn a_stream_is_whole_with_end_of_file_and_exit_status_zero() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let mut sink = Vec::new();
+    let output =
+        session.stream(&Command::new("head -c 52428800 /dev/zero; echo note >&2"), &mut sink).await.unwrap();
+    assert!(output.success() && output.stdout.is_empty());
+    assert_eq!(sink.len(), 50 * MIB);
+    assert!(output.stderr.ends_with(b"note\n"));
+}
+
+#[tokio::test]
+async fn a_stream_whose_command_fails_is_no_success() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let mut sink = Vec::new();
+    let output = session.stream(&Command::new("head -c 1000 /dev/zero; exit 3"), &mut sink).await.unwrap();
+    assert_eq!((output.exit.clone(), output.success(), sink.len()), (Exit::Code(3), false, 1000));
+}
+
+#[tokio::test]
+async fn a_stream_whose_sshd_is_killed_is_a_loss_and_no_short_success() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let mut sink = Vec::new();
+    // The shell's parent is the sshd of this connection.
+    let command = Command::new("head -c 1000000 /dev/zero; kill -9 $PPID; sleep 5");
+    let error = session.stream(&command, &mut sink).await.unwrap_err();
+    assert!(matches!(error, RemoteError::Lost(_)) && error.in_doubt(), "{error}");
+    let later = session.run(&Command::new("true"), &mut std::io::sink()).await.unwrap_err();
+    assert!(!later.in_doubt(), "{later}");
+}
+
+// ---- host keys
+
+fn with_known_hosts(sshd: &Sshd, text: &str) -> Cluster {
+    let file = sshd.dir().join("known_hosts");
+    fs::write(&file, text).unwrap();
+    Cluster { host_key: None, known_hosts: vec![sshd.dir().join("none"), file], ..sshd.cluster() }
+}
+
+#[tokio::test]
+async fn a_host_in_known_hosts_is_taken_plain_and_hashed_by_openssh() {
+    let sshd = Sshd::start();
+    let cluster = with_known_hosts(&sshd, &format!("{} {}\n", sshd.known_as(), sshd.host_key("ed25519")));
+    connect(&cluster).await.unwrap();
+    let file = &cluster.known_hosts[1];
+    let status = std::process::Command::new(sshd::find("ssh-keygen"))
+        .args(["-H", "-f"])
+        .arg(file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+    assert!(fs::read_to_string(file).unwrap().starts_with("|1|"));
+    connect(&cluster).await.unwrap();
+}
+
+// Trap 1.3: the library's own check finds an RSA-only host unknown when its server has other keys too.
+#[tokio::test]
+async fn a_host_known_by_one_type_of_key_shows_that_one_though_it_has_others() {
+    let sshd =
+        Sshd::start_with(&Options { host_keys: vec!["ed25519", "ecdsa", "rsa"], ..Options::default() });
+    for kind in ["rsa", "ecdsa", "ed25519"] {
+        let line = format!("{} {}\n", sshd.known_as(), sshd.host_key(kind));
+        let session = connect(&with_known_hosts(&sshd, &line)).await.unwrap();
+        assert_eq!(session.host_key(), fingerprint(&sshd.dir().join(format!("host_{kind}.pub"))));
+        let pinned = Cluster { host_key: Some(sshd.host_key(kind)), ..sshd.cluster() };
+        connect(&pinned).await.unwrap();
+    }
+}
+
+// Trap 0.4: the library's own check accepts a revoked key.
+#[tokio::test]
+async fn a_revoked_host_key_is_refused_by_name() {
+    let sshd = Sshd::start();
+    let key = sshd.host_key("ed25519");
+    let text = format!("{name} {key}\n@revoked {name} {key}\n", name = sshd.known_as());
+    let Err(RemoteError::HostKey(error)) = connect(&with_known_hosts(&sshd, &text)).await else {
+        panic!("taken")
+    };
+    assert!(error.contains("is revoked") && error.contains("known_hosts:2"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unknown_host_is_refused_and_the_line_it_advises_lets_it_in() {
+    let sshd = Sshd::start();
+    let cluster = with_known_hosts(&sshd, "");
+    let Err(RemoteError::HostKey(error)) = connect(&cluster).await else { panic!("taken") };
+    assert!(error.contains(&fingerprint(&sshd.dir().join("host_ed25519.pub"))), "{error}");
+    let line = error.split(": ").last().unwrap();
+    connect(&with_known_hosts(&sshd, line)).await.unwrap();
+    let pin = error.split('"').nth(1).unwrap().to_owned();
+    connect(&Cluster { host_key: Some(pin), ..cluster }).await.unwrap();
+    assert!(!sshd.log().contains("Failed publickey"), "no key is shown to a host that is not known");
+}
+
+#[tokio::test]
+async fn a_changed_host_key_is_refused_with_both_fingerprints() {
+    let sshd = Sshd::start();
+    let other = sshd.dir().join("other");
+    sshd::keygen("ed25519", &other, "");
+    let public = other.with_extension("pub");
+    let pinned = Cluster { host_key: Some(sshd::public(&public)), ..sshd.cluster() };
+    let line = format!("{} {}\n", sshd.known_as(), sshd::public(&public));
+    for cluster in [pinned, with_known_hosts(&sshd, &line)] {
+        let Err(RemoteError::HostKey(error)) = connect(&cluster).await else { panic!("taken") };
+        assert!(error.contains("has changed"), "{error}");
+        assert!(error.contains(&fingerprint(&public)), "{error}");
+        assert!(error.contains(&fingerprint(&sshd.dir().join("host_ed25519.pub"))), "{error}");
+    }
+}
+
+// ---- logging in
+
+#[tokio::test]
+async fn key_files_are_tried_in_order_until_one_is_taken() {
+    let sshd = Sshd::start();
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        sshd::keygen(kind, &sshd.dir().join(kind), "");
+    }
+    sshd.authorize(&sshd.dir().join("rsa.pub"));
+    let identity = ["missing", "ed25519", "ecdsa", "rsa"].map(|name| sshd.dir().join(name)).to_vec();
+    connect(&Cluster { identity, ..sshd.cluster() }).await.unwrap();
+    assert!(sshd.log().contains("Accepted publickey") && sshd.log().contains("RSA SHA256"), "{}", sshd.log());
+}
+
+#[tokio::test]
+async fn a_refused_login_names_every_key_and_what_the_host_takes() {
+    let sshd = Sshd::start();
+    let stranger = sshd.dir().join("stranger");
+    sshd::keygen("ed25519", &stranger, "");
+    let missing = sshd.dir().join("missing");
+    let identity = vec![stranger.clone(), missing.clone()];
+    let Err(RemoteError::Auth(error)) = connect(&Cluster { identity, ..sshd.cluster() }).await else {
+        panic!("logged in")
+    };
+    assert!(error.contains(&fingerprint(&stranger.with_extension("pub"))), "{error}");
+    assert!(error.contains("It takes: publickey"), "{error}");
+    assert!(error.contains(&format!("cannot read key file {}", missing.display())), "{error}");
+    assert!(!error.contains("PRIVATE KEY"), "{error}");
+}
+
+// Trap 1.6: MaxAuthTries 6 turns a refusal into what looks like a lost connection.
+#[tokio::test]
+async fn ten_wrong_keys_end_in_a_refusal_because_five_are_offered_at_most() {
+    let sshd = Sshd::start();
+    let identity: Vec<_> = (0..10).map(|n| sshd.dir().join(format!("wrong{n}"))).collect();
+    for file in &identity {
+        sshd::keygen("ed25519", file, "");
+    }
+    let Err(RemoteError::Auth(error)) = connect(&Cluster { identity, ..sshd.cluster() }).await else {
+        panic!("logged in")
+    };
+    assert!(error.contains("refused every key"), "{error}");
+    assert_eq!(error.matches("was not offered").count(), 5, "{error}");
+}
+
+// Trap 1.6: and where the host is stricter, the cut-off is told from a refusal.
+#[tokio::test]
+async fn a_host_that_cuts_off_after_too_many_keys_is_told_from_one_that_refuses() {
+    let sshd = Sshd::start_with(&Options { config: "MaxAuthTries 2".to_owned(), ..Options::default() });
+    let identity: Vec<_> = (0..4).map(|n| sshd.dir().join(format!("wrong{n}"))).collect();
+    for file in &identity {
+        sshd::keygen("ed25519", file, "");
+    }
+    let Err(RemoteError::Auth(error)) = connect(&Cluster { identity, ..sshd.cluster() }).await else {
+        panic!("logged in")
+    };
+    assert!(
+        error.contains("cut the connection off") && error.contains("Too many authentication failures"),
+        "{error}"
+    );
+    assert!(!error.contains("refused every key"), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_wants_more_than_a_key_is_told_from_one_that_refuses() {
+    let config = "AuthenticationMethods publickey,password\nPasswordAuthentication yes".to_owned();
+    let sshd = Sshd::start_with(&Options { config, ..Options::default() });
+    let Err(RemoteError::Auth(error)) = connect(&sshd.cluster()).await else { panic!("logged in") };
+    assert!(error.contains("wants more than a key") && error.contains("password"), "{error}");
+}
+
+#[tokio::test]
+async fn a_private_key_that_others_may_read_is_not_used() {
+    let sshd = Sshd::start();
+    let id = sshd.dir().join("id");
+    for mode in [0o644, 0o640, 0o620] {
+        fs::set_permissions(&id, fs::Permissions::from_mode(mode)).unwrap();
+        let Err(RemoteError::Here(error)) = connect(&sshd.cluster()).await else { panic!("used") };
+        assert!(error.contains(&format!("mode {mode:04o}")) && error.contains("chmod 600"), "{error}");
+    }
+    assert!(!sshd.log().contains("Connection from"), "the host is not knocked at: {}", sshd.log());
+}
+
+#[tokio::test]
+async fn a_missing_key_file_and_no_key_at_all_are_this_machines_trouble() {
+    let sshd = Sshd::start();
+    let missing = vec![sshd.dir().join("missing")];
+    let Err(RemoteError::Here(error)) = connect(&Cluster { identity: missing, ..sshd.cluster() }).await
+    else {
+        panic!("logged in")
+    };
+    assert!(error.contains("cannot read key file"), "{error}");
+    let Err(RemoteError::Here(error)) = connect(&Cluster { identity: Vec::new(), ..sshd.cluster() }).await
+    else {
+        panic!("logged in")
+    };
+    assert!(error.contains("names no key file"), "{error}");
+}
+
+fn locked(sshd: &Sshd, passphrase: &str) -> Cluster {
+    let id = sshd.dir().join("locked");
+    sshd::keygen("ed25519", &id, passphrase);
+    sshd.authorize(&id.with_extension("pub"));
+    Cluster { identity: vec![id], ..sshd.cluster() }
+}
+
+fn secret(sshd: &Sshd, text: &str) -> SecretRef {
+    let file = sshd.dir().join("passphrase");
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    SecretRef::File(file)
+}
+
+#[tokio::test]
+async fn an_encrypted_key_opens_with_the_passphrase_that_the_inventory_refers_to() {
+    let sshd = Sshd::start();
+    let cluster =
+        Cluster { passphrase: Some(secret(&sshd, "correct horse\n")), ..locked(&sshd, "correct horse") };
+    connect(&cluster).await.unwrap();
+    // Asked for once in the life of the process, however many clusters share the key.
+    fs::remove_file(sshd.dir().join("passphrase")).unwrap();
+    connect(&cluster).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_passphrase_is_said_and_not_shown() {
+    let sshd = Sshd::start();
+    let cluster =
+        Cluster { passphrase: Some(secret(&sshd, "battery staple\n")), ..locked(&sshd, "correct horse") };
+    let Err(RemoteError::Here(error)) = connect(&cluster).await else { panic!("logged in") };
+    assert!(error.contains("the passphrase does not open key file"), "{error}");
+    assert!(!error.contains("battery"), "{error}");
+}
+
+#[tokio::test]
+async fn an_encrypted_key_without_a_passphrase_says_what_is_missing() {
+    let sshd = Sshd::start();
+    let Err(RemoteError::Here(error)) = connect(&locked(&sshd, "correct horse")).await else {
+        panic!("logged in")
+    };
+    assert!(error.contains("is encrypted") && error.contains("`passphrase`"), "{error}");
+}
+
+// ---- the agent; its socket is named by the environment, so each test runs itself again with one
+
+/// An agent of its own, which ends with the value.
+struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn start_agent(socket: &Path) -> Agent {
+    let child = std::process::Command::new(sshd::find("ssh-agent"))
+        .args(["-D", "-a"])
+        .arg(socket)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut agent = Agent(child);
+    // It prints where it listens once it does.
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(agent.0.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert!(line.contains("SSH_AUTH_SOCK"), "{line}");
+    agent
+}
+
+const IN_AGENT: &str = "FLEET_TEST_AGENT_OF";
+
+/// Runs a test of this file again, with an agent that holds these keys. In the inner run this gives the server's folder.
+fn with_agent(test: &str, keys: &[&str], sshd: &Sshd) -> bool {
+    if std::env::var_os(IN_AGENT).is_some() {
+        return true;
+    }
+    let socket = sshd.dir().join("agent");
+    let _agent = start_agent(&socket);
+    for key in keys {
+        let file = sshd.dir().join(key);
+        if !file.exists() {
+            sshd::keygen("ed25519", &file, "");
+        }
+        let added = std::process::Command::new(sshd::find("ssh-add"))
+            .arg("-q")
+            .arg(&file)
+            .env("SSH_AUTH_SOCK", &socket)
+            .status();
+        assert!(added.unwrap().success());
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("SSH_AUTH_SOCK", &socket)
+        .env(IN_AGENT, sshd.dir())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
+/// Copies the keys that the agent of the outer run holds, by their public halves, into this server's authorized_keys.
+fn authorize_from_outside(sshd: &Sshd, key: &str) {
+    let outside = std::env::var_os(IN_AGENT).unwrap();
+    sshd.authorize(&Path::new(&outside).join(key).with_extension("pub"));
+}
+
+#[tokio::test]
+async fn the_agent_signs_when_no_file_does() {
+    let sshd = Sshd::start();
+    if with_agent("the_agent_signs_when_no_file_does", &["one", "two", "three"], &sshd) {
+        authorize_from_outside(&sshd, "three");
+        let cluster = Cluster { identity: Vec::new(), agent: true, ..sshd.cluster() };
+        let session = connect(&cluster).await.unwrap();
+        assert!(ask(&session, Command::new("true")).await.success());
+        let Err(RemoteError::Here(_)) = connect(&Cluster { agent: false, ..cluster }).await else {
+            panic!("the agent was asked though the inventory does not allow it")
+        };
+    }
+}
+
+#[tokio::test]
+async fn the_agents_key_of_a_locked_file_is_offered_first() {
+    let sshd = Sshd::start();
+    let keys = ["k1", "k2", "k3", "k4", "k5", "k6", "k7"];
+    if with_agent("the_agents_key_of_a_locked_file_is_offered_first", &keys, &sshd) {
+        // The seventh would never be offered in the agent's own order.
+        authorize_from_outside(&sshd, "k7");
+        let outside = std::env::var_os(IN_AGENT).unwrap();
+        let file = sshd.dir().join("k7");
+        fs::copy(Path::new(&outside).join("k7"), &file).unwrap();
+        let locking = std::process::Command::new(sshd::find("ssh-keygen"))
+            .args(["-q", "-p", "-P", "", "-N", "correct horse", "-f"])
+            .arg(&file)
+            .stdout(Stdio::null())
+            .status();
+        assert!(locking.unwrap().success());
+        connect(&Cluster { identity: vec![file], agent: true, ..sshd.cluster() }).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_with_only_wrong_keys_is_named_in_the_refusal() {
+    let sshd = Sshd::start();
+    if with_agent("an_agent_with_only_wrong_keys_is_named_in_the_refusal", &["wrong"], &sshd) {
+        let cluster = Cluster { identity: Vec::new(), agent: true, ..sshd.cluster() };
+        let Err(RemoteError::Auth(error)) = connect(&cluster).await else { panic!("logged in") };
+        assert!(error.contains("agent's key for tests (ssh-ed25519 SHA256:"), "{error}");
+    }
+}
+
+// ---- logging
+
+/// What is logged in this process.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// Trap 1.1: at debug the library prints what an agent signs and what hosts send.
+#[tokio::test]
+async fn the_library_is_silent_even_where_everything_is_traced() {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    tracing_subscriber::fmt()
+        .with_env_filter(format!("trace,{}", fleet::ssh::QUIET))
+        .with_writer(move || writer.clone())
+        .init();
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    let command = Command::new("cat; echo hunter3 >&2").stdin(b"hunter2".to_vec()).sensitive();
+    assert_eq!(ask(&session, command).await.stdout, b"hunter2");
+    session.close().await;
+    let said = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    assert!(said.contains("logged in"), "nothing was captured: {said}");
+    assert!(!said.contains("hunter") && !said.contains("104, 117, 110, 116"), "{said}");
+    assert!(!said.contains("russh"), "{said}");
+}
+
+// ---- deadlines on the way in
+
+// Trap 1.6: the library waits for ever for a banner.
+#[tokio::test]
+async fn a_port_that_takes_connections_and_says_nothing_is_given_up() {
+    let sshd = Sshd::start();
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mute.local_addr().unwrap().port();
+    let cluster = Cluster { port, connect_timeout: Duration::from_millis(300), ..sshd.cluster() };
+    let began = Instant::now();
+    let error = connect(&cluster).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(matches!(&error, RemoteError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("no SSH began"), "{error}");
+}
+
+#[tokio::test]
+async fn a_closed_port_and_a_name_without_address_say_so() {
+    let sshd = Sshd::start();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = connect(&Cluster { port: closed, ..sshd.cluster() }).await.unwrap_err();
+    assert!(error.to_string().contains("refused"), "{error}");
+    let nowhere = Cluster { address: "nowhere.invalid".to_owned(), ..sshd.cluster() };
+    let error = connect(&nowhere).await.unwrap_err();
+    assert!(error.to_string().contains("name"), "{error}");
+    assert_eq!(error.kind(), "unreachable");
+}
+
+#[tokio::test]
+async fn a_closed_session_is_gone_from_the_host() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.cluster()).await.unwrap();
+    session.close().await;
+    sshd.wait_for_log("Received disconnect");
+}
