@@ -41,12 +41,12 @@ done
 "#;
 
 /// Renews the lease from its own folder. `$1` seconds.
-const RENEW: &str = r#"read -r up _ </proc/uptime && echo $((${up%.*} + $1)) >"${0%/*}/lease.new" && mv "${0%/*}/lease.new" "${0%/*}/lease""#;
+const RENEW: &str = r#"read -r up _ </proc/uptime && echo $((${up%.*} + $1)) >"${0%/*}/lease.$$" && mv "${0%/*}/lease.$$" "${0%/*}/lease""#;
 
 /// Starts the loop once. `$1` its folder, `$2` seconds of the first lease, `$3` seconds at most, `$4` the loop, `$5` what renews.
 const ARM: &str = r#"
 umask 077
-mkdir -p "$1" && echo "$5" >"$1/renew" && sh "$1/renew" "$2" || exit 1
+mkdir -p "$1" && echo "$5" >"$1/renew.$$" && mv "$1/renew.$$" "$1/renew" && sh "$1/renew" "$2" || exit 1
 if mkdir "$1/started" 2>/dev/null; then
     setsid sh -c "$4" fleet-watchdog "$1" "$3" </dev/null >"$1/log" 2>&1 &
 fi
@@ -55,17 +55,20 @@ until [ -s "$1/pid" ]; do
     tries=$((tries + 1)); [ $tries -lt 100 ] || exit 1
     sleep 0.1
 done
-kill -0 "$(cat "$1/pid")"
+grep -qF "$1" "/proc/$(cat "$1/pid")/cmdline"
 "#;
 
-/// Ends the loop, waits until it has ended, removes its folder. `$1` its folder.
+/// Ends the loop and removes its folder. `$1` its folder. A process is known by its command line, which names the folder: a number alone
+/// may be another's by now, and a process that has ended keeps its number until it is reaped.
 const DISARM: &str = r#"
 [ -d "$1" ] || exit 0
 : >"$1/disarmed"
+pid=$(cat "$1/pid" 2>/dev/null)
 tries=0
-while [ -s "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; do
+while grep -qsF "$1" "/proc/${pid:-none}/cmdline"; do
+    kill -9 "$pid" 2>/dev/null
     tries=$((tries + 1)); [ $tries -lt 100 ] || exit 1
-    sleep 0.1
+    sleep 0.02
 done
 rm -rf "$1"
 rmdir "${1%/*}" 2>/dev/null || :
@@ -120,9 +123,11 @@ impl Watchdog {
     pub fn is_waiting(&self) -> Command {
         Command::new("test ! -e")
             .arg(format!("{}/fired", self.folder))
-            .fixed("&& kill -0 $(cat")
+            .fixed("&& grep -qF")
+            .arg(&self.folder)
+            .fixed("/proc/$(cat")
             .arg(format!("{}/pid", self.folder))
-            .fixed(")")
+            .fixed(")/cmdline")
     }
 
     /// Ends it and removes its folder.

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::manifest::{Manifest, Proof};
+use super::sink::hex;
 
 /// A backup's folder: `<root>/<cluster>/<backup id>/`.
 #[derive(Debug, Clone)]
@@ -68,7 +70,12 @@ impl Folder {
         read_json(&self.path.join("manifest.json"))
     }
 
-    /// The last proof; an error of kind `NotFound` where there is none.
+    /// The SHA-256 of `manifest.json`, in hex.
+    pub fn manifest_hash(&self) -> io::Result<String> {
+        Ok(hex(&Sha256::digest(fs::read(self.path.join("manifest.json"))?)))
+    }
+
+    /// The last proof, which may be that of another manifest; an error of kind `NotFound` where there is none.
     pub fn proof(&self) -> io::Result<Proof> {
         read_json(&self.path.join("proof.json"))
     }

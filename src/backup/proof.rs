@@ -25,6 +25,7 @@ const TOLD: usize = 5;
 
 /// A backup that an independent reader found whole. Only [`prove`] makes one, and `run` changes nothing without one.
 #[derive(Debug, Clone)]
+#[expect(clippy::manual_non_exhaustive, reason = "the attribute would still let this crate make one")]
 pub struct Proven {
     /// The backup's id.
     pub id: String,
@@ -156,7 +157,7 @@ impl Reading<'_> {
         let mut sums = Sums::read(list()?)?;
         let mut reader = Reader::new(open(&self.folder.path().join(&part.archive.file))?);
         let mut token = false;
-        while let Some(member) = reader.next()? {
+        while let Some(member) = reader.member()? {
             let mut keep = None;
             if part.what == What::Server {
                 self.etcd |= member.path.starts_with(b"./db/etcd/");
@@ -282,11 +283,10 @@ impl Reading<'_> {
     fn write_down(&self, manifest: &Manifest) -> Result<Proven, Failure> {
         let (files, bytes) = (self.files, manifest.bytes());
         let write = || {
-            let text = fs::read(self.folder.path().join("manifest.json"))?;
             let proof = Proof {
                 schema: SCHEMA,
                 proven: Timestamp::now(),
-                manifest: hex(&Sha256::digest(&text)),
+                manifest: self.folder.manifest_hash()?,
                 files,
                 bytes,
                 objects: self.objects,

@@ -51,7 +51,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next member; `None` at the two empty blocks that end an archive. An archive without them is an error.
-    pub fn next(&mut self) -> io::Result<Option<Member>> {
+    pub fn member(&mut self) -> io::Result<Option<Member>> {
         let mut records = Records::new();
         loop {
             self.skip()?;
@@ -64,7 +64,7 @@ impl<R: Read> Reader<R> {
                 b'g' => {}
                 b'L' => drop(records.insert("path".to_owned(), until_nul(&self.whole()?).to_vec())),
                 b'K' => drop(records.insert("linkpath".to_owned(), until_nul(&self.whole()?).to_vec())),
-                letter => return self.member(&header, letter, &records).map(Some),
+                letter => return self.read_member(&header, letter, &records).map(Some),
             }
         }
     }
@@ -94,7 +94,7 @@ impl<R: Read> Reader<R> {
         self.inner
     }
 
-    fn member(&mut self, header: &[u8; BLOCK], letter: u8, records: &Records) -> io::Result<Member> {
+    fn read_member(&mut self, header: &[u8; BLOCK], letter: u8, records: &Records) -> io::Result<Member> {
         let text = |name: &str| records.get(name);
         let decimal = |name: &str, start, length| match records.get(name) {
             Some(digits) => parse(digits),
@@ -354,8 +354,8 @@ mod tests {
 
     #[test]
     fn an_archive_without_its_end_is_an_error() {
-        assert!(Reader::new(&[][..]).next().is_err());
-        assert!(Reader::new(&[0; 512][..]).next().is_err());
-        assert_eq!(Reader::new(&[0; 1024][..]).next().unwrap(), None);
+        assert!(Reader::new(&[][..]).member().is_err());
+        assert!(Reader::new(&[0; 512][..]).member().is_err());
+        assert_eq!(Reader::new(&[0; 1024][..]).member().unwrap(), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Where a stream from a host becomes a compressed file: zstd, hashed as it is written, no byte of it kept in memory.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::pin::Pin;
@@ -99,7 +100,10 @@ pub(super) fn encoder<W: Write>(inner: W) -> io::Result<zstd::stream::write::Enc
 
 /// Bytes in hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::path::Path;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::{Exit, Trouble, output};
 use crate::backup::{self, Folder};
@@ -78,8 +77,7 @@ fn row(folder: &Folder) -> Result<Row, Trouble> {
     };
     (row.taken, row.bytes, row.volumes) =
         (Some(manifest.taken), manifest.bytes(), manifest.volumes().count());
-    let text = std::fs::read(folder.path().join("manifest.json"))?;
-    let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = folder.manifest_hash()?;
     row.state = match folder.proof() {
         Ok(proof) if proof.manifest == hash => {
             row.proven = Some(proof.proven);

@@ -217,7 +217,12 @@ impl Cold {
         let deadline = allowed(part.used);
         let list = sums::command(&part.folder).deadline(deadline);
         self.leased(deadline.saturating_add(MARGIN));
-        let list = self.watchdog.guard(deadline.saturating_add(MARGIN), &list);
+        // However the list ends, by a cut line too, its long lease ends with it.
+        let list = self
+            .watchdog
+            .guard(deadline.saturating_add(MARGIN), &list)
+            .then("; ended=$?;", &self.watchdog.renew(LEASE))
+            .fixed("; exit $ended");
         let sums = stream(remote, &list, folder, &format!("{stem}.sums.zst"), scribe).await?;
         // The stream itself renews the lease: when it is cut, k3s is started minutes later, not after the whole deadline.
         let archive = sums::archive_command(&part.folder, &self.watchdog.renew(LEASE)).deadline(deadline);
