@@ -1,0 +1,120 @@
+//! What the charts of the simulated releases make.
+
+use serde_json::{Value, json};
+
+use super::flux::World;
+use super::kinds::SECRET;
+use super::manifests::{Product, web, workloads};
+use super::store::{Key, Store, base64, sha1};
+use crate::version::Version;
+
+/// The Helm release's name: `spec.releaseName`, else the object's.
+#[must_use]
+pub(super) fn name(key: &Key, object: &Value) -> String {
+    object["spec"]["releaseName"].as_str().unwrap_or(&key.name).to_owned()
+}
+
+/// The objects of a release at a chart version.
+#[must_use]
+pub(super) fn objects(
+    world: &World<'_>,
+    store: &Store,
+    key: &Key,
+    object: &Value,
+    values: &str,
+    chart: &str,
+) -> Vec<Value> {
+    let release = name(key, object);
+    let mut objects = if key.name == "oas-secrets" {
+        secrets(world, store)
+    } else {
+        let template = sha1(&format!("{chart}\n{values}"));
+        running(world, key, &release, &template)
+    };
+    for object in &mut objects {
+        let metadata = &mut object["metadata"];
+        metadata["labels"]["app.kubernetes.io/managed-by"] = json!("Helm");
+        metadata["labels"]["app.kubernetes.io/instance"] = json!(release);
+        metadata["labels"]["helm.toolkit.fluxcd.io/name"] = json!(key.name);
+        metadata["labels"]["helm.toolkit.fluxcd.io/namespace"] = json!(key.namespace);
+        metadata["annotations"]["meta.helm.sh/release-name"] = json!(release);
+        metadata["annotations"]["meta.helm.sh/release-namespace"] = json!(key.namespace);
+    }
+    objects
+}
+
+fn running(world: &World<'_>, key: &Key, release: &str, template: &str) -> Vec<Value> {
+    let namespace = &key.namespace;
+    let mut objects = Vec::new();
+    for workload in workloads(&key.name) {
+        let name = if workload.name.is_empty() { release } else { workload.name };
+        let labels = json!({"app.kubernetes.io/instance": release, "app.kubernetes.io/name": name});
+        let mut pod = json!({"containers": [{"name": key.name, "image": format!("registry.example.org/{name}:{}", &template[..7])}]});
+        if let Some(claim) = workload.claim {
+            pod["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]);
+        }
+        let mut object = json!({"apiVersion": "apps/v1", "kind": workload.kind,
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "spec": {"selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels, "annotations": {"checksum/config": template}}, "spec": pod}}});
+        if workload.kind != "DaemonSet" {
+            object["spec"]["replicas"] = json!(1);
+        }
+        objects.push(object);
+    }
+    if let Some(host) = web(&key.name, &world.spec.domain()) {
+        let secret = format!("{}-tls", key.name);
+        objects.push(json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": key.name, "namespace": namespace},
+            "spec": {"tls": [{"hosts": [host], "secretName": secret}],
+                "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix",
+                    "backend": {"service": {"name": key.name, "port": {"number": 80}}}}]}}]}}));
+        objects.push(json!({"apiVersion": "cert-manager.io/v1", "kind": "Certificate",
+            "metadata": {"name": secret, "namespace": namespace},
+            "spec": {"secretName": secret, "dnsNames": [host], "issuerRef": {"kind": "ClusterIssuer", "name": "letsencrypt-production"}}}));
+        objects.push(json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"name": secret, "namespace": namespace,
+                "annotations": {"cert-manager.io/certificate-name": secret}},
+            "data": {"tls.crt": base64(super::content::CERTIFICATE), "tls.key": base64(sha1(&host))}}));
+    }
+    objects
+}
+
+/// What the chart `oas-secrets` makes. Values that are there are kept, as the chart's lookup does.
+fn secrets(world: &World<'_>, store: &Store) -> Vec<Value> {
+    let product = Product { version: Version::V0_6 };
+    product
+        .secrets(&world.spec.apps)
+        .into_iter()
+        .map(|(namespace, name, keys)| match store.peek(SECRET, &namespace, &name) {
+            Some(found) => json!({"apiVersion": "v1", "kind": "Secret",
+                "metadata": {"name": name, "namespace": namespace}, "data": found["data"]}),
+            None => secret(world, &namespace, &name, &keys),
+        })
+        .collect()
+}
+
+/// A Secret of variables, with made-up letters that are the same each time.
+#[must_use]
+pub(super) fn secret(world: &World<'_>, namespace: &str, name: &str, keys: &[String]) -> Value {
+    let mut data = json!({});
+    for key in keys {
+        let value = match key.as_str() {
+            "domain" => world.spec.domain(),
+            "ip_address" => "203.0.113.10".to_owned(),
+            "admin_email" => format!("admin@{}", world.spec.domain()),
+            "outgoing_mail_smtp_host" => "mail.example.org".to_owned(),
+            "username" => "admin".to_owned(),
+            _ => letters(&format!("{}/{namespace}/{name}/{key}", world.spec.name)),
+        };
+        data[key] = json!(base64(value));
+    }
+    json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": name, "namespace": namespace}, "data": data})
+}
+
+/// A password of letters made from a text.
+#[must_use]
+pub(super) fn letters(text: &str) -> String {
+    sha1(text).bytes().take(32).map(|digit| char::from(b'a' + (digit % 26))).collect()
+}
