@@ -144,6 +144,7 @@ pub(super) fn node(spec: &HostSpec, k3s: &str, ready: bool) -> Value {
         "spec": {"podCIDR": "10.42.0.0/24"},
         "status": {"conditions": [condition("MemoryPressure", false), condition("DiskPressure", false),
                 condition("PIDPressure", false), condition("Ready", ready)],
+            "addresses": [{"type": "InternalIP", "address": "203.0.113.10"}, {"type": "Hostname", "address": spec.name}],
             "nodeInfo": {"kubeletVersion": k3s, "osImage": "Debian GNU/Linux 10 (buster)", "architecture": "amd64",
                 "containerRuntimeVersion": "containerd://1.4.11-k3s1"}}})
 }

@@ -5,7 +5,12 @@ use std::path::Path;
 use super::{Done, request};
 
 /// Options of curl that take a value.
-const WITH_VALUE: [&str; 17] = [
+const WITH_VALUE: [&str; 22] = [
+    "--noproxy",
+    "--proxy",
+    "--interface",
+    "--max-redirs",
+    "--retry-delay",
     "-o",
     "--output",
     "-w",
