@@ -161,7 +161,10 @@ pub(super) fn summary(said: &Plans) -> String {
                     plan.steps.len(),
                     about(plan.expected()),
                     about(plan.downtime()),
-                    held.as_ref().map_or_else(String::new, |failure| format!("; would be refused: {}", failure.message))
+                    held.as_ref().map_or_else(String::new, |failure| format!(
+                        "; would be refused: {}",
+                        failure.message
+                    ))
                 ),
                 Said::NothingToDo(version) => format!("runs {version}; nothing to do"),
                 Said::Refused(failure) => format!("refused: {}", failure.message),

@@ -15,8 +15,16 @@ use crate::{run, state};
 const PARALLEL: usize = 10;
 
 /// Warnings that tell of this machine or of the hour, not of the twins: they run on this machine, and have no nights.
-const OF_THIS_MACHINE: [&str; 8] =
-    ["os", "time-zone", "disk-space", "inodes", "memory", "package-manager", "nightly-window", "backup-space"];
+const OF_THIS_MACHINE: [&str; 8] = [
+    "os",
+    "time-zone",
+    "disk-space",
+    "inodes",
+    "memory",
+    "package-manager",
+    "nightly-window",
+    "backup-space",
+];
 
 /// Rehearses.
 pub(super) async fn run(cli: &Cli, args: &RehearseArgs) -> Result<Exit, Trouble> {
@@ -38,7 +46,8 @@ pub(super) async fn run(cli: &Cli, args: &RehearseArgs) -> Result<Exit, Trouble>
 
 async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> Result<Exit, Trouble> {
     let all = Selection { all: true, ..Selection::default() };
-    let twins = all.of(&inventory::load(&lab.inventory()).map_err(Trouble::internal)?).map_err(Trouble::internal)?;
+    let twins =
+        all.of(&inventory::load(&lab.inventory()).map_err(Trouble::internal)?).map_err(Trouble::internal)?;
     let acknowledged: Vec<String> =
         args.ack.iter().cloned().chain(OF_THIS_MACHINE.map(str::to_owned)).collect();
     let (runs, backups) = (folder.join("runs"), folder.join("backups"));
@@ -48,8 +57,23 @@ async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> R
     state::write_whole(&folder.join("plan.txt"), plan::text(&plans).as_bytes())?;
     output::print(&format!("{}\n", plan::summary(&plans)))?;
 
-    let wanted =
-        Wanted { clusters: twins, target: args.to, acknowledged, parallel: PARALLEL, runs, backups: backups.clone() };
+    // What the reports advise to type must never reach the clusters that the twins stand for.
+    let inventory = lab.inventory();
+    let places = [("--inventory", &inventory), ("--runs", &runs), ("--backups", &backups)];
+    let places = places.iter().flat_map(|(flag, path)| [(*flag).to_owned(), path.display().to_string()]);
+    let typed = std::iter::once("fleet".to_owned())
+        .chain(places)
+        .chain(["upgrade".to_owned(), "--all".to_owned()])
+        .collect();
+    let wanted = Wanted {
+        clusters: twins,
+        target: args.to,
+        acknowledged,
+        parallel: PARALLEL,
+        runs: runs.clone(),
+        backups: backups.clone(),
+        typed,
+    };
     let (run, exit) = upgrade::upgrade(wanted).await?;
     let mut text = String::from("\nThe rehearsal is over; the twins are gone, what they left is here:\n");
     for (what, path) in [
@@ -107,10 +131,9 @@ fn specs(clusters: &[Cluster], args: &RehearseArgs) -> Result<Vec<HostSpec>, Tro
             .split_once('=')
             .ok_or_else(|| Trouble::usage(format!("--fault {given}: write it as CLUSTER=FAULT")))?;
         let fault: Fault = fault.parse().map_err(|why| Trouble::usage(format!("--fault {given}: {why}")))?;
-        let spec = specs
-            .iter_mut()
-            .find(|spec| spec.name == name)
-            .ok_or_else(|| Trouble::usage(format!("--fault {given}: {name} is not among the selected clusters")))?;
+        let spec = specs.iter_mut().find(|spec| spec.name == name).ok_or_else(|| {
+            Trouble::usage(format!("--fault {given}: {name} is not among the selected clusters"))
+        })?;
         spec.faults.push(fault);
     }
     Ok(specs)

@@ -25,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) parallel: usize,
     pub(super) runs: PathBuf,
     pub(super) backups: PathBuf,
+    /// The command line that the reports build their advice on.
+    pub(super) typed: Vec<String>,
 }
 
 /// Upgrades the selected clusters.
@@ -38,6 +40,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
         parallel: args.parallel,
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
+        typed: std::env::args().collect(),
     })
     .await?;
     Ok(exit)
@@ -45,7 +48,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
 
 /// Does it, shows it while it goes on, writes the reports and prints the table.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
-    let Wanted { clusters, target, acknowledged, parallel, runs, backups } = wanted;
+    let Wanted { clusters, target, acknowledged, parallel, runs, backups, typed } = wanted;
     let folder = RunFolder::create(
         &runs,
         &Run {
@@ -54,7 +57,7 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
             started: Timestamp::now(),
             by: operator(),
             fleet: env!("CARGO_PKG_VERSION").to_owned(),
-            typed: std::env::args().collect(),
+            typed,
             target,
             clusters: clusters.iter().map(|cluster| cluster.name.clone()).collect(),
             acknowledged: acknowledged.clone(),
