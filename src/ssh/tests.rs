@@ -156,6 +156,7 @@ impl Host {
                 host.eof(channel).await.ok();
                 host.close(channel).await
             }
+            "begin and hang" => host.data(channel, "begun".as_bytes().to_vec()).await.map_err(drop),
             "end without close" => {
                 host.exit_status_request(channel, 0).await.ok();
                 host.eof(channel).await
@@ -513,6 +514,15 @@ async fn a_sink_that_fails_is_this_machines_trouble() {
     let result = session.stream(&Command::new("flood"), &mut sink).await;
     assert!(matches!(result, Err(RemoteError::Here(_))), "{result:?}");
     assert!(ask(&session, "end without close").await.unwrap().success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_command_printed_before_its_deadline_is_in_the_log() {
+    let session = meet(&Host::default()).await.unwrap();
+    let mut log = Vec::new();
+    let error = session.run(&Command::new("begin and hang"), &mut log).await.unwrap_err();
+    assert!(matches!(error, RemoteError::Deadline(_)) && error.in_doubt(), "{error}");
+    assert_eq!(log, b"begun");
 }
 
 // Trap 1.4: dropping a channel sends no CLOSE.
