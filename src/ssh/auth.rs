@@ -25,6 +25,7 @@ pub(super) async fn login(
     keys: Keys,
 ) -> Result<(), RemoteError> {
     let mut login = Login { handle, told, cluster, offered: Vec::new(), notes: keys.troubles, methods: None };
+    let from_files: Vec<PublicKey> = keys.ready.iter().map(|(_, key)| key.public_key().clone()).collect();
     for (file, key) in keys.ready {
         let name = format!("{} ({})", file.display(), name_key(key.public_key()));
         if !login.may_offer(&name) {
@@ -42,6 +43,10 @@ pub(super) async fn login(
             Err(trouble) => login.notes.push(trouble),
             Ok((mut agent, held)) => {
                 for (key, comment) in held {
+                    // What a file has offered already would only cost one more of the few attempts.
+                    if from_files.iter().any(|tried| tried.key_data() == key.key_data()) {
+                        continue;
+                    }
                     let name = format!("agent's {} ({})", printable(&comment), name_key(&key));
                     if !login.may_offer(&name) {
                         continue;

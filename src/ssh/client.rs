@@ -38,6 +38,11 @@ impl Told {
         self.fingerprint.get().map_or("", String::as_str)
     }
 
+    /// Why the connection ended, if that was told already.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.end.borrow().clone()
+    }
+
     /// Why the connection ended, for people. To be asked when its end was noticed: the library tells the reason only
     /// here, and a moment later (libraries 1.2, 1.6).
     pub(super) async fn why(&self) -> String {

@@ -77,7 +77,7 @@ pub(super) async fn run(
         Some(write) => timeout(command.time_allowed(), converse(&mut read, write, command, take, told)).await,
         None => return Err(RemoteError::Lost("no channel".to_owned())),
     };
-    // First nobody reads any more, then the channel is closed: a connection that waits for its reader takes no orders.
+    // The reader goes first: a connection that waits for it sends nothing, a close least of all.
     drop(read);
     leash.close().await;
     result.unwrap_or(Err(RemoteError::Deadline(command.time_allowed())))

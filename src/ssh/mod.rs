@@ -131,7 +131,11 @@ where
     let mut handle = match shaken {
         Ok(Ok(handle)) => handle,
         Ok(Err(Fault::HostKey(text))) => return Err(RemoteError::HostKey(text)),
-        Ok(Err(fault)) => return Err(unreachable(cluster, say_fault(&fault))),
+        Ok(Err(fault)) => {
+            let why = told.reason().unwrap_or_else(|| say_fault(&fault));
+            let hint = "sshd's MaxStartups or PerSourcePenalties may keep this machine out for a while";
+            return Err(unreachable(cluster, format!("{why}, before any login ({hint})")));
+        }
         Err(_) => {
             return Err(unreachable(
                 cluster,

@@ -13,7 +13,7 @@ use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as ServerSession, VerifiedPublicKey,
     run_stream,
 };
-use russh::{Channel, ChannelId, MethodKind, MethodSet, Sig};
+use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet, Sig};
 use tokio::io::{DuplexStream, ReadBuf};
 
 use super::*;
@@ -72,6 +72,9 @@ struct Host {
     open_channels: Arc<AtomicU32>,
     most_open: Arc<AtomicU32>,
     lines: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// The writing ends of the channels. A host writes much through these alone: the library's `Handle::data` does not
+    /// wait for room, and a client's close of a channel with data still queued then stops the whole connection.
+    writers: Arc<Mutex<Vec<Arc<ChannelWriteHalf<Msg>>>>>,
     /// Never answers the request to open a channel.
     mute_to_opens: bool,
     refuses_every_key: bool,
@@ -99,10 +102,11 @@ impl Handler for Host {
 
     async fn channel_open_session(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         _: &mut ServerSession,
     ) -> Result<(), Self::Error> {
+        self.writers.lock().unwrap().push(Arc::new(channel.split().1));
         if self.mute_to_opens {
             std::mem::forget(reply);
             return Ok(());
@@ -138,6 +142,11 @@ impl Handler for Host {
 }
 
 impl Host {
+    fn writer(&self, channel: ChannelId) -> Arc<ChannelWriteHalf<Msg>> {
+        let writers = self.writers.lock().unwrap();
+        Arc::clone(writers.iter().find(|writer| writer.id() == channel).unwrap())
+    }
+
     async fn act(&self, line: &str, channel: ChannelId, host: russh::server::Handle) {
         let _ = match line {
             "greet" => {
@@ -147,6 +156,7 @@ impl Host {
                 host.eof(channel).await.ok();
                 host.close(channel).await
             }
+            "begin and hang" => host.data(channel, "begun".as_bytes().to_vec()).await.map_err(drop),
             "end without close" => {
                 host.exit_status_request(channel, 0).await.ok();
                 host.eof(channel).await
@@ -190,8 +200,9 @@ impl Host {
                 host.close(channel).await
             }
             "flood" => {
+                let writer = self.writer(channel);
                 for _ in 0..FLOOD_PIECES {
-                    host.data(channel, vec![b'x'; 32 << 10]).await.ok();
+                    writer.data_bytes(vec![b'x'; 32 << 10]).await.ok();
                 }
                 host.exit_status_request(channel, 0).await.ok();
                 host.eof(channel).await.ok();
@@ -487,8 +498,11 @@ async fn a_sink_that_never_takes_anything_is_given_up_and_the_connection_lives()
     let session = meet(&Host::default()).await.unwrap();
     let mut sink =
         SlowSink { rest: Some(Box::pin(tokio::time::sleep(Duration::from_secs(1 << 30)))), got: 0 };
+    let began = tokio::time::Instant::now();
     let result = session.stream(&Command::new("flood").deadline(Duration::from_secs(5)), &mut sink).await;
     assert_eq!(result.unwrap_err(), RemoteError::Deadline(Duration::from_secs(5)));
+    // The reader is let go of first: a connection that waits for it would not take the order to close.
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     assert!(ask(&session, "end without close").await.unwrap().success());
 }
 
@@ -500,6 +514,15 @@ async fn a_sink_that_fails_is_this_machines_trouble() {
     let result = session.stream(&Command::new("flood"), &mut sink).await;
     assert!(matches!(result, Err(RemoteError::Here(_))), "{result:?}");
     assert!(ask(&session, "end without close").await.unwrap().success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_command_printed_before_its_deadline_is_in_the_log() {
+    let session = meet(&Host::default()).await.unwrap();
+    let mut log = Vec::new();
+    let error = session.run(&Command::new("begin and hang"), &mut log).await.unwrap_err();
+    assert!(matches!(error, RemoteError::Deadline(_)) && error.in_doubt(), "{error}");
+    assert_eq!(log, b"begun");
 }
 
 // Trap 1.4: dropping a channel sends no CLOSE.
@@ -564,7 +587,9 @@ async fn a_close_comes_back_from_a_frozen_host() {
 #[tokio::test(start_paused = true)]
 async fn a_host_that_answers_no_open_is_given_up_and_nothing_is_in_doubt() {
     let session = meet(&Host { mute_to_opens: true, ..Host::default() }).await.unwrap();
+    let began = tokio::time::Instant::now();
     let error = ask(&session, "greet").await.unwrap_err();
+    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
     assert!(!error.in_doubt() && error.to_string().contains("no session was opened within 10 s"), "{error}");
     let later = ask(&session, "greet").await.unwrap_err();
     assert!(later.to_string().contains("the connection is gone"), "{later}");
@@ -578,8 +603,10 @@ async fn a_host_that_freezes_in_the_key_exchange_is_given_up_and_let_go() {
     let (near, mut far) = tokio::io::duplex(64 << 10);
     tokio::io::AsyncWriteExt::write_all(&mut far, b"SSH-2.0-mute\r\n").await.unwrap();
     let known = HostKeys::read(&cluster).await.unwrap();
+    let began = tokio::time::Instant::now();
     let error = shake_hands(&cluster, near, known, Keys::default()).await.unwrap_err();
     assert!(error.to_string().contains("no SSH began within 10 s"), "{error}");
+    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
     // The other end sees the end of the stream, after what was sent before.
     let mut rest = Vec::new();
     let ended =
@@ -617,8 +644,10 @@ async fn a_login_that_is_never_answered_is_given_up() {
     });
     let known = HostKeys::read(&cluster).await.unwrap();
     let keys = Keys { ready: vec![("id".into(), Arc::new(random_key()))], ..Keys::default() };
+    let began = tokio::time::Instant::now();
     let error = shake_hands(&cluster, near, known, keys).await.unwrap_err();
     assert!(error.to_string().contains("the login was not over within 10 s"), "{error}");
+    assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
 }
 
 // Trap 1.6: a refusal and a cut-off look alike to the library's caller.

@@ -53,8 +53,8 @@ impl Drop for Cutter {
 
 impl State {
     /// Registers who waits, then says whether it is too late; in this order no cut is missed.
-    fn check(&self, waker: &AtomicWaker, context: &Context<'_>) -> io::Result<()> {
-        waker.register(context.waker());
+    fn check(&self, waker: &AtomicWaker, cx: &Context<'_>) -> io::Result<()> {
+        waker.register(cx.waker());
         if self.cut.load(Ordering::SeqCst) {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed on this side"));
         }
