@@ -36,8 +36,8 @@ const SECRET: &str = "aHVudGVyMg-planted";
 /// A host in a folder: real shell, real tar, stand-ins for what needs a real host.
 struct Host {
     root: TempDir,
-    /// The line that loses the connection.
-    lost_at: Mutex<Option<&'static str>>,
+    /// The part of a line that has no answer, and why.
+    fault: Mutex<Option<(&'static str, RemoteError)>>,
     dead: AtomicBool,
 }
 
@@ -45,7 +45,7 @@ impl Host {
     fn new() -> Self {
         let host = Self {
             root: tempfile::tempdir().unwrap(),
-            lost_at: Mutex::new(None),
+            fault: Mutex::new(None),
             dead: AtomicBool::new(false),
         };
         for folder in ["bin", "api", "k3s/server/db", "k3s/server/tls", "etc", "volumes"] {
@@ -228,9 +228,15 @@ impl Host {
         shell
     }
 
-    fn loses(&self, command: &Command) -> bool {
-        let hit = self.lost_at.lock().unwrap().is_some_and(|part| command.line().contains(part));
-        self.dead.fetch_or(hit, Ordering::SeqCst) || hit
+    /// Why there is no answer. A connection that was lost once stays so.
+    fn fault(&self, command: &Command) -> Result<(), RemoteError> {
+        let fault = self.fault.lock().unwrap();
+        let hit = fault.as_ref().filter(|(part, _)| command.line().contains(part));
+        let lost = hit.is_some_and(|(_, error)| matches!(error, RemoteError::Lost(_)));
+        if self.dead.fetch_or(lost, Ordering::SeqCst) || lost {
+            return Err(RemoteError::Lost("cut".into()));
+        }
+        hit.map_or(Ok(()), |(_, error)| Err(error.clone()))
     }
 }
 
@@ -241,9 +247,7 @@ fn output(done: &std::process::Output) -> Output {
 
 impl Remote for Host {
     async fn run(&self, command: &Command, log: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
-        if self.loses(command) {
-            return Err(RemoteError::Lost("cut".into()));
-        }
+        self.fault(command)?;
         let done = self.shell(command).output().await.unwrap();
         if !command.is_sensitive() {
             log.write_all(&done.stdout).unwrap();
@@ -267,9 +271,7 @@ impl Remote for Host {
             if let Err(error) = sink.write_all(&chunk[..read]).await {
                 return Err(RemoteError::Here(error.to_string()));
             }
-            if self.loses(command) {
-                return Err(RemoteError::Lost("cut".into()));
-            }
+            self.fault(command)?;
         }
         drop(stdout);
         let done = child.wait_with_output().await.unwrap();
@@ -811,7 +813,6 @@ async fn k3s_that_does_not_start_is_the_loudest_message_and_the_watchdog_goes_on
         assert!(failure.message.contains(part), "{part}: {}", failure.message);
     }
     fs::remove_file(copied.host.path("broken")).unwrap();
-    expire(&copied.host);
     assert!(comes_true(|| copied.host.k3s_runs()).await);
 }
 
@@ -820,7 +821,7 @@ async fn a_connection_lost_while_k3s_is_stopped_is_in_doubt_and_the_watchdog_sta
     for at in ["killall", "tar -C", "is-active k3s"] {
         let host = Host::new();
         host.odd_volume();
-        *host.lost_at.lock().unwrap() = Some(at);
+        *host.fault.lock().unwrap() = Some((at, RemoteError::Lost("cut".into())));
         let what = host.what();
         let copied = copy_of(host, what, |_| {}).await;
         let Err(Trouble::InDoubt(failure)) = &copied.result else { panic!("{at}: {:?}", copied.result) };
@@ -830,6 +831,20 @@ async fn a_connection_lost_while_k3s_is_stopped_is_in_doubt_and_the_watchdog_sta
         expire(&copied.host);
         assert!(comes_true(|| copied.host.k3s_runs()).await, "{at}");
     }
+}
+
+#[tokio::test]
+async fn a_copy_that_takes_too_long_fails_and_is_not_in_doubt_once_k3s_runs_again() {
+    let host = Host::new();
+    host.odd_volume();
+    *host.fault.lock().unwrap() = Some(("tar -C", RemoteError::Deadline(Duration::from_secs(900))));
+    let what = host.what();
+    let copied = copy_of(host, what, |_| {}).await;
+    let Err(Trouble::Failed(failure)) = &copied.result else { panic!("{:?}", copied.result) };
+    assert_eq!(failure.cause, "deadline");
+    assert!(failure.message.ends_with("k3s was started again"), "{}", failure.message);
+    assert!(copied.host.k3s_runs());
+    assert!(!copied.host.path("spool").exists());
 }
 
 /// Ends the lease, as time would.
@@ -895,7 +910,8 @@ async fn a_watchdog_fires_when_its_lease_or_its_own_time_is_over_and_goes_on_unt
         fs::write(host.path("state"), "inactive\n").unwrap();
         let spool = host.path("spool");
         let watchdog = Watchdog::new(spool.to_str().unwrap(), "short");
-        assert!(ask(&host, &watchdog.arm(Duration::from_secs(lease), Duration::from_secs(longest))).await);
+        // It may have fired, and ended, before this asks whether it lives.
+        let _ = ask(&host, &watchdog.arm(Duration::from_secs(lease), Duration::from_secs(longest))).await;
         assert!(comes_true(|| host.k3s_runs()).await);
         assert!(!ask(&host, &watchdog.is_waiting()).await);
         assert!(ask(&host, &watchdog.disarm()).await);

@@ -43,20 +43,20 @@ impl Sink {
     /// Ends the file; it is on disk when this returns.
     pub async fn finish(mut self) -> io::Result<Sealed> {
         self.encoder.do_finish()?;
-        std::future::poll_fn(|context| self.drain(context)).await?;
+        std::future::poll_fn(|cx| self.drain(cx)).await?;
         self.file.flush().await?;
         self.file.sync_all().await?;
         Ok(Sealed { file: self.name, bytes: self.bytes, sha256: hex(&self.hash.finalize()) })
     }
 
     /// Hands on what is compressed already.
-    fn drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let rest = self.encoder.get_ref().get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
                 break;
             }
-            let written = ready!(Pin::new(&mut self.file).poll_write(context, rest))?;
+            let written = ready!(Pin::new(&mut self.file).poll_write(cx, rest))?;
             let Some(done) = rest.get(..written).filter(|done| !done.is_empty()) else {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             };
@@ -71,23 +71,23 @@ impl Sink {
 }
 
 impl AsyncWrite for Sink {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.drain(context))?;
+        ready!(this.drain(cx))?;
         let taken = bytes.get(..CHUNK).unwrap_or(bytes);
         this.encoder.write_all(taken)?;
         Poll::Ready(Ok(taken.len()))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.drain(context))?;
-        Pin::new(&mut this.file).poll_flush(context)
+        ready!(this.drain(cx))?;
+        Pin::new(&mut this.file).poll_flush(cx)
     }
 
     /// Not the end of the file: only [`Sink::finish`] is, once the stream is known to be whole.
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(context)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
     }
 }
 

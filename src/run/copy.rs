@@ -284,8 +284,14 @@ impl Cold {
         match scribe.ask(remote, &start).await {
             Ok(output) if output.success() => {}
             Ok(output) => {
+                // Nobody waits for anything any more: the watchdog takes over now, not when its lease is over.
+                let handed = scribe.ask(remote, &self.watchdog.renew(Duration::ZERO)).await;
+                let watchdog = match handed {
+                    Ok(output) if output.success() => "The host's watchdog goes on trying for ten minutes",
+                    _ => "The host's watchdog tries when its lease is over",
+                };
                 let said = format!(
-                    "K3S IS STOPPED AND DOES NOT START: {} ({}). Type on the host: systemctl start k3s; if that fails: journalctl -u k3s -n 50. The host's watchdog goes on trying. Before that: {why}",
+                    "K3S IS STOPPED AND DOES NOT START: {} ({}). Type on the host: systemctl start k3s; if that fails: journalctl -u k3s -n 50. {watchdog}. Before that: {why}",
                     output.complaint(),
                     output.exit
                 );
