@@ -29,8 +29,8 @@ pub fn steps(facts: &Facts, cluster: &Cluster) -> Vec<Step> {
     let proof = seconds(bytes, PROOF_SPEED).saturating_add(Duration::from_secs(10));
     let prove = Prove { volumes: volumes.iter().map(|volume| volume.volume.clone()).collect() };
     let title = match volumes.len() {
-        1 => "stop k3s, copy its datastore and 1 volume here, start k3s".to_owned(),
-        count => format!("stop k3s, copy its datastore and {count} volumes here, start k3s"),
+        1 => "Stop k3s, copy its datastore and 1 volume here, start k3s".to_owned(),
+        count => format!("Stop k3s, copy its datastore and {count} volumes here, start k3s"),
     };
     let copy = Action::Backup(Backup {
         k3s_data: cluster.paths.k3s_data.clone(),
@@ -46,11 +46,11 @@ pub fn steps(facts: &Facts, cluster: &Cluster) -> Vec<Step> {
             .takes(down, allowed(bytes))
             .down(down)
             .needs(bytes, 0),
-        Step::new("backup/cluster-ready", "wait until the cluster answers again", Class::ReadOnly, ready)
+        Step::new("backup/cluster-ready", "Wait until the cluster answers again", Class::ReadOnly, ready)
             .takes(Duration::from_secs(90), Duration::from_secs(20 * 60)),
         Step::new(
             "backup/prove",
-            "read the whole backup back and compare it with the host's hashes",
+            "Read the whole backup back and compare it with the host's hashes",
             Class::ReadOnly,
             Action::Prove(prove),
         )
