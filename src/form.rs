@@ -70,6 +70,13 @@ pub fn clock(at: Timestamp) -> String {
     at.strftime("%H:%M:%S").to_string()
 }
 
+/// An id for a run or a backup: the moment in UTC and four random letters, so that a listing is in order of time.
+#[must_use]
+pub fn id(now: Timestamp) -> String {
+    let letters: String = (0..4).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
+    format!("{}-{letters}", now.strftime("%Y%m%dT%H%M%SZ"))
+}
+
 /// Milliseconds from one moment to another; 0 where a clock went back.
 #[must_use]
 pub fn between(from: Timestamp, to: Timestamp) -> u64 {
@@ -85,6 +92,15 @@ pub fn count(number: usize, one: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_in_order_of_time() {
+        let at = |text: &str| id(text.parse().unwrap());
+        let first = at("2026-11-22T10:15:00Z");
+        assert!(first.starts_with("20261122T101500Z-"), "{first}");
+        assert_eq!(first.len(), 21);
+        assert!(at("2026-11-22T10:15:01Z") > first);
+    }
 
     #[test]
     fn expected_times_are_no_more_exact_than_they_are_known() {

@@ -16,6 +16,7 @@ pub mod version;
 pub mod backup;
 pub mod checks;
 pub mod facts;
+pub mod files;
 pub mod inventory;
 pub mod migrations;
 pub mod planner;

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use fleet::cli::Cli;
 use fleet::commands::{self, Exit};
+use fleet::ssh::QUIET;
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     // A simulated host starts this program for each command that it stands in for: quickly, and with nothing set up.
@@ -21,10 +23,7 @@ fn main() -> ExitCode {
         }
     };
     tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("FLEET_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,russh=error")),
-        )
+        .with_env_filter(filter(&std::env::var("FLEET_LOG").unwrap_or_default()))
         .with_writer(std::io::stderr)
         .init();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -34,4 +33,11 @@ fn main() -> ExitCode {
             Exit::Internal.into()
         }
     }
+}
+
+/// What `FLEET_LOG` asks for, warnings where it says nothing; never the SSH library's own debugging, which prints secrets.
+fn filter(asked: &str) -> EnvFilter {
+    let ours = asked.split(',').filter(|directive| !directive.trim().is_empty() && !directive.contains("russh"));
+    let directives: Vec<&str> = std::iter::once("warn").chain(ours).chain([QUIET]).collect();
+    EnvFilter::new(directives.join(","))
 }

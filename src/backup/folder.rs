@@ -1,16 +1,15 @@
 //! A backup's folder on the provisioning machine. Folders are 0700, files 0600: every cluster secret is in there.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::manifest::{Manifest, Proof};
 use super::sink::hex;
+use crate::files::{make_folder, read_json, sync_folder, write_json};
 
 /// A backup's folder: `<root>/<cluster>/<backup id>/`.
 #[derive(Debug, Clone)]
@@ -85,27 +84,8 @@ impl Folder {
         for folder in ["objects", "volumes"] {
             sync_folder(&self.path.join(folder))?;
         }
-        self.write_json("manifest.json", manifest)
+        write_json(&self.path.join("manifest.json"), manifest)
     }
-
-    /// Writes a value as indented JSON, whole or not at all: beside it, synced, then renamed.
-    pub(super) fn write_json<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
-        let mut text = serde_json::to_string_pretty(value)?;
-        text.push('\n');
-        let beside = self.path.join(format!("{name}.new"));
-        let mut file = make_file(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, self.path.join(name))?;
-        sync_folder(&self.path)
-    }
-}
-
-/// A backup's id: its time in UTC and four random letters, so that a listing is in order of time.
-#[must_use]
-pub fn new_id(now: Timestamp) -> String {
-    let letters: String = (0..4).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
-    format!("{}-{letters}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// Every backup of a cluster, oldest first, unfinished ones among them.
@@ -137,40 +117,11 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Makes a folder that only its owner can enter, and those above it.
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Creates a file that only its owner can read; an existing one (of a copy that is repeated) is emptied.
-pub(super) fn make_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-/// Puts a folder's names on disk.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-fn read_json<T: for<'de> serde::Deserialize<'de>>(path: &Path) -> io::Result<T> {
-    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = fs::read(path).map_err(|error| io::Error::new(error.kind(), named(&error)))?;
-    serde_json::from_slice(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, named(&error)))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-
-    #[test]
-    fn ids_are_in_order_of_time() {
-        let id = new_id("2026-11-22T10:15:00Z".parse().unwrap());
-        assert!(id.starts_with("20261122T101500Z-"), "{id}");
-        assert_eq!(id.len(), 21);
-        assert!(new_id("2026-11-22T10:15:01Z".parse().unwrap()) > id);
-    }
 
     #[test]
     fn nobody_else_can_enter_and_an_id_is_used_once() {

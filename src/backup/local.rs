@@ -90,7 +90,7 @@ fn seal(
     name: String,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<Sealed> {
-    let file = super::folder::make_file(&backup.join(&name))?;
+    let file = crate::files::make_file(&backup.join(&name))?;
     let mut encoder = encoder(Counted { file, hash: Sha256::new(), bytes: 0 })?;
     write(&mut encoder)?;
     let Counted { file, hash, bytes } = encoder.finish()?;

@@ -16,6 +16,6 @@ pub mod reader;
 pub mod sink;
 pub mod sums;
 
-pub use folder::{Folder, new_id, of_cluster, of_root};
+pub use folder::{Folder, of_cluster, of_root};
 pub use proof::{Proven, prove};
 pub use steps::{allowed, steps};

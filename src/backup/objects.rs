@@ -150,7 +150,7 @@ pub fn split(stream: &Path, resources: &[Resource], folder: &Path) -> io::Result
         list.check(resource)?;
         let end = lists.byte_offset() as u64;
         source.seek(SeekFrom::Start(begin))?;
-        let file = super::folder::make_file(&folder.join(resource.file()))?;
+        let file = crate::files::make_file(&folder.join(resource.file()))?;
         let mut hashed = Hashed { file, hash: Sha256::new() };
         let bytes = io::copy(&mut (&mut source).take(end - begin), &mut hashed)?;
         hashed.file.sync_all()?;

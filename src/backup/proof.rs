@@ -292,7 +292,7 @@ impl Reading<'_> {
                 objects: self.objects,
                 fleet: env!("CARGO_PKG_VERSION").to_owned(),
             };
-            self.folder.write_json("proof.json", &proof)
+            crate::files::write_json(&self.folder.path().join("proof.json"), &proof)
         };
         match write() {
             Ok(()) => Ok(Proven { id: self.folder.id().to_owned(), files, bytes, _only_prove_makes_one: () }),
@@ -358,7 +358,7 @@ fn datastore_file(member: &Member) -> Option<&'static str> {
 }
 
 fn digest<R: Read>(reader: &mut Reader<R>, member: &Member, keep: Option<&Path>) -> io::Result<[u8; 32]> {
-    let file = keep.map(super::folder::make_file).transpose()?;
+    let file = keep.map(crate::files::make_file).transpose()?;
     let mut tee = Tee { hash: Sha256::new(), file };
     reader.content(member, &mut tee)?;
     Ok(tee.hash.finalize().into())
@@ -396,7 +396,7 @@ struct Scratch {
 impl Scratch {
     fn make(backup: &Path) -> io::Result<Self> {
         let path = backup.join(format!(".proof-{:08x}", rand::random::<u32>()));
-        super::folder::make_folder(&path)?;
+        crate::files::make_folder(&path)?;
         Ok(Self { path })
     }
 }

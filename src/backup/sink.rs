@@ -29,7 +29,7 @@ pub struct Sink {
 impl Sink {
     /// Begins a file below the backup's folder.
     pub fn create(folder: &Path, name: &str) -> io::Result<Self> {
-        let file = super::folder::make_file(&folder.join(name))?;
+        let file = crate::files::make_file(&folder.join(name))?;
         Ok(Self {
             name: name.to_owned(),
             file: tokio::fs::File::from_std(file),

@@ -14,8 +14,8 @@ pub(super) const CHECK: Check = Check {
     title: "Nightly jobs",
     when: When::Before,
     judge,
-    remedy: "Start at another time, or acknowledge: the jobs are held for the upgrade and given back. A schedule that cannot be \
-             read must be suspended by hand (`spec.suspend`).",
+    remedy: "Start at another time, or suspend the jobs by hand (`spec.suspend`) and give them back afterwards; fleet does not hold \
+             them yet.",
 };
 
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {

@@ -51,8 +51,9 @@ fn fault(volume: &Volume) -> Option<(Level, String)> {
         "Available" => Some((Level::Warn, format!("{name} is not used by any claim"))),
         "Released" => {
             let (namespace, claim) = (&volume.claim_namespace, &volume.claim);
-            let policy = format!("policy {policy}");
-            Some((Level::Block, format!("{name} has lost its claim {namespace}/{claim} ({policy})")))
+            // Kept, its folder is copied like any other; to be deleted, it may go at any moment of the upgrade.
+            let level = if policy == "Retain" { Level::Warn } else { Level::Block };
+            Some((level, format!("{name} has lost its claim {namespace}/{claim} (policy {policy})")))
         }
         _ => Some((Level::Block, format!("{name} is {phase:?}"))),
     }

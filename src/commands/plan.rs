@@ -18,7 +18,7 @@ use crate::planner::{self, Planned};
 use crate::remote::printable;
 use crate::report::plan_text;
 use crate::version::Version;
-use crate::{rollout, run, state};
+use crate::{files, rollout, run};
 
 /// The file that `--out` writes.
 #[derive(Debug, Serialize)]
@@ -94,7 +94,7 @@ pub(super) async fn consider(
 
 /// Writes the plans to a file, whole or not at all.
 pub(super) fn store(plans: &Plans, target: Version, path: &Path) -> Result<(), Trouble> {
-    state::write_json(path, &file(plans, target))
+    files::write_json(path, &file(plans, target))
         .map_err(|error| Trouble::internal(format!("cannot write {}: {error}", path.display())))
 }
 

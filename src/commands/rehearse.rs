@@ -3,13 +3,15 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use super::upgrade::{self, Wanted};
 use super::{Exit, Trouble, output, plan, select};
 use crate::cli::{Cli, RehearseArgs};
 use crate::inventory::{self, Cluster, Selection};
 use crate::lab::{Fault, HostSpec, Lab};
 use crate::version::Version;
-use crate::{run, state};
+use crate::{files, form};
 
 /// How many twins are worked on at once.
 const PARALLEL: usize = 10;
@@ -54,7 +56,7 @@ async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> R
 
     let plans = plan::consider(twins.clone(), args.to, &acknowledged, PARALLEL, backups.clone()).await;
     plan::store(&plans, args.to, &folder.join("plan.json"))?;
-    state::write_whole(&folder.join("plan.txt"), plan::text(&plans).as_bytes())?;
+    files::write_whole(&folder.join("plan.txt"), plan::text(&plans).as_bytes())?;
     output::print(&format!("{}\n", plan::summary(&plans)))?;
 
     // What the reports advise to type must never reach the clusters that the twins stand for.
@@ -93,7 +95,7 @@ async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> R
 fn folder(args: &RehearseArgs) -> Result<PathBuf, Trouble> {
     let folder = match &args.folder {
         Some(folder) => std::path::absolute(folder)?,
-        None => std::env::temp_dir().join(format!("fleet-rehearsal-{}", run::new_id())),
+        None => std::env::temp_dir().join(format!("fleet-rehearsal-{}", form::id(Timestamp::now()))),
     };
     if folder.exists() && folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Trouble::usage(format!(
@@ -101,7 +103,7 @@ fn folder(args: &RehearseArgs) -> Result<PathBuf, Trouble> {
             folder.display()
         )));
     }
-    state::make_folder(&folder)
+    files::make_folder(&folder)
         .map_err(|error| Trouble::internal(format!("cannot make {}: {error}", folder.display())))?;
     Ok(folder)
 }

@@ -10,10 +10,10 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
+use crate::form;
 use crate::inventory::Cluster;
 use crate::report::screen;
 use crate::rollout::Rollout;
-use crate::run::new_id;
 use crate::state::{Run, RunFolder, SCHEMA};
 use crate::version::Version;
 
@@ -53,7 +53,7 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
         &runs,
         &Run {
             schema: SCHEMA,
-            id: new_id(),
+            id: form::id(Timestamp::now()),
             started: Timestamp::now(),
             by: operator(),
             fleet: env!("CARGO_PKG_VERSION").to_owned(),

@@ -8,7 +8,8 @@ use super::fleet::FleetReport;
 use super::{json, markdown};
 use crate::journal::{self, JournalError};
 use crate::remote::printable;
-use crate::state::{RunFolder, write_json, write_whole};
+use crate::files::{write_json, write_whole};
+use crate::state::RunFolder;
 
 /// Reads a run: `run.json` and every cluster's journal. Writes nothing.
 ///

@@ -157,7 +157,7 @@ async fn warm<R: Remote>(
         .deadline(Duration::from_secs(15 * 60));
     let below = folder.path().join("objects");
     let stream = below.join(".stream");
-    let file = crate::state::make_file(&stream).map_err(|error| here(&error))?;
+    let file = crate::files::make_file(&stream).map_err(|error| here(&error))?;
     let mut sink = tokio::fs::File::from_std(file);
     scribe.stream(remote, &save, &mut sink).await?;
     // tokio's file tells a failed write at the next call; only a sync that succeeds says that all is there.

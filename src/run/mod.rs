@@ -15,7 +15,9 @@ use crate::journal::Journal;
 use crate::plan::{Action, Plan, Step};
 use crate::planner::{self, Planned};
 use crate::remote::{Remote, RemoteError};
-use crate::state::{ClusterFolder, step_log, write_json};
+use crate::files::write_json;
+use crate::form;
+use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 pub mod copy;
@@ -187,7 +189,7 @@ async fn carry_out<R: Remote>(
         return Ok(Err(Outcome::Refused { failure: Failure::new("plan-out-of-order", message) }));
     }
     let mut ground =
-        Ground { folder: Folder::create(wish.backups, &wish.cluster.name, &new_id())?, proven: None };
+        Ground { folder: Folder::create(wish.backups, &wish.cluster.name, &form::id(Timestamp::now()))?, proven: None };
     let mut left = Left::Clean;
     for step in &plan.steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.
@@ -292,13 +294,4 @@ impl Ground {
 fn overdue(step: &Step) -> Failure {
     Failure::new("deadline", format!("{} did not end within {} s", step.id, step.deadline.as_secs()))
         .read("docs/operating.md#in-doubt")
-}
-
-/// An id for a run or a backup: the time in UTC and four random letters, so that a listing is in order of time.
-#[must_use]
-pub fn new_id() -> String {
-    use rand::RngExt;
-    let mut random = rand::rng();
-    let letters: String = (0..4).map(|_| char::from(random.random_range(b'a'..=b'z'))).collect();
-    format!("{}-{letters}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"))
 }

@@ -17,7 +17,7 @@ use crate::backup::Folder;
 use crate::event::Failure;
 use crate::plan::{Object, Objects};
 use crate::remote::{Command, Remote};
-use crate::state::write_whole;
+use crate::files::write_whole;
 
 /// Letters of a made password; upstream's own generator makes 32 ASCII letters (facts section 3.4).
 const PASSWORD_LETTERS: usize = 32;
@@ -208,7 +208,7 @@ fn store(set: &Path, object: &Object, value: &Value) -> io::Result<()> {
 }
 
 fn load(set: &Path, object: &Object) -> io::Result<Value> {
-    crate::state::read_json(&file(set, object))
+    crate::files::read_json(&file(set, object))
 }
 
 fn failed(cause: &str, message: String) -> Trouble {
