@@ -10,7 +10,7 @@ use super::kinds::{self, Kind};
 use super::spec::Vintage;
 
 /// How many past events a watch may still ask for.
-const REMEMBERED: usize = 512;
+const REMEMBERED: usize = 128;
 
 /// Where an object is. Ordered by kind, namespace, name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
