@@ -1,6 +1,8 @@
 //! The simulated hosts behave as the facts say that real ones do.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+#![expect(clippy::print_stdout, reason = "a test that needs a kubectl says so where there is none")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -705,153 +707,171 @@ fn real_kubectl() -> Option<&'static str> {
     there.then_some("kubectl")
 }
 
+/// A real kubectl on the lab's host.
+struct Real<'a> {
+    kubectl: &'a str,
+    lab: &'a Running,
+}
+
+impl Real<'_> {
+    fn run(&self, words: &[&str], input: &str) -> Output {
+        let folder = self.lab.host().folder();
+        let mut command = Command::new(self.kubectl);
+        command
+            .args(words)
+            .env("KUBECONFIG", folder.join("etc-rancher/k3s.yaml"))
+            .env("HOME", folder.join("home"));
+        with_input(&mut command, input)
+    }
+}
+
 #[test]
 fn a_real_kubectl_and_the_stand_in_agree_on_every_form_that_fleet_uses() {
     let Some(kubectl) = real_kubectl() else { return };
     for flux in [Vintage::Beta1, Vintage::V1] {
         let lab = Running::new(HostSpec { flux, ..HostSpec::new("one") });
-        let cache = lab.host().folder().join("home");
-        let real = |words: &[&str], input: &str| {
-            let mut command = Command::new(kubectl);
-            command
-                .args(words)
-                .env("KUBECONFIG", lab.host().folder().join("etc-rancher/k3s.yaml"))
-                .env("HOME", &cache);
-            with_input(&mut command, input)
+        let real = Real { kubectl, lab: &lab };
+        both_read_alike(&lab, &real);
+        both_write_alike(&lab, &real);
+        both_move_the_cluster(&lab, &real);
+    }
+}
+
+fn both_read_alike(lab: &Running, real: &Real<'_>) {
+    // Quiet first: controllers must not write between the two questions.
+    until("all is quiet", || lab.all_ready());
+    let all = format!("{SOURCES},{KUSTOMIZATIONS},{RELEASES}");
+    let reads: &[&[&str]] = &[
+        &["get", &all, "-A", "-o", "json"],
+        &[
+            "get",
+            "nodes,namespaces,persistentvolumes,persistentvolumeclaims,pods,cronjobs,jobs,deployments,ingresses",
+            "-A",
+            "-o",
+            "json",
+        ],
+        &["get", "secrets", "-A", "--field-selector", "type!=helm.sh/release.v1", "-o", "json"],
+        &["get", "secrets", "-A", "-l", "owner=helm,status in (deployed,failed)", "-o", "json"],
+        &["get", "configmaps", "-n", "oas-apps", "-o", "json"],
+        &["get", "certificates.cert-manager.io", "-A", "-o", "json"],
+        &["get", "namespaces", "kube-system", "-o", "json"],
+        &["get", KUSTOMIZATIONS, "core", "-n", FLUX, "-o", "json"],
+        &["get", "secrets", "nope", "-n", FLUX, "-o", "json"],
+        &["get", "secrets", "nope", "-n", FLUX, "--ignore-not-found", "-o", "json"],
+        &["get", "stringsecrets.secretgenerator.mittwald.de", "-A", "-o", "json"],
+        &["get", "secrets", "-n", "nowhere", "-o", "json"],
+        &["get", "--raw", "/readyz"],
+        &["get", "--raw", "/apis"],
+        &["get", "--raw", "/nonsense"],
+    ];
+    for words in reads {
+        let (theirs, ours) = (real.run(words, ""), lab.with_input(words, ""));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(
+            theirs.status.code(),
+            ours.status.code(),
+            "{words:?}: {} {}",
+            text(&theirs.stderr),
+            text(&ours.stderr)
+        );
+        let value = |bytes: &[u8]| {
+            serde_json::from_slice::<Value>(bytes).unwrap_or_else(|_| json!(text(bytes).trim()))
         };
-        // Quiet first: controllers must not write between the two questions.
-        until("all is quiet", || lab.all_ready());
-        let all = format!("{SOURCES},{KUSTOMIZATIONS},{RELEASES}");
-        let reads: &[&[&str]] = &[
-            &["get", &all, "-A", "-o", "json"],
-            &[
-                "get",
-                "nodes,namespaces,persistentvolumes,persistentvolumeclaims,pods,cronjobs,jobs,deployments,ingresses",
-                "-A",
-                "-o",
-                "json",
-            ],
-            &["get", "secrets", "-A", "--field-selector", "type!=helm.sh/release.v1", "-o", "json"],
-            &["get", "secrets", "-A", "-l", "owner=helm,status in (deployed,failed)", "-o", "json"],
-            &["get", "configmaps", "-n", "oas-apps", "-o", "json"],
-            &["get", "certificates.cert-manager.io", "-A", "-o", "json"],
-            &["get", "namespaces", "kube-system", "-o", "json"],
-            &["get", KUSTOMIZATIONS, "core", "-n", FLUX, "-o", "json"],
-            &["get", "secrets", "nope", "-n", FLUX, "-o", "json"],
-            &["get", "secrets", "nope", "-n", FLUX, "--ignore-not-found", "-o", "json"],
-            &["get", "stringsecrets.secretgenerator.mittwald.de", "-A", "-o", "json"],
-            &["get", "secrets", "-n", "nowhere", "-o", "json"],
-            &["get", "--raw", "/readyz"],
-            &["get", "--raw", "/apis"],
-            &["get", "--raw", "/nonsense"],
-        ];
-        for words in reads {
-            let (theirs, ours) = (real(words, ""), lab.with_input(words, ""));
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            assert_eq!(
-                theirs.status.code(),
-                ours.status.code(),
-                "{words:?}: {} {}",
-                text(&theirs.stderr),
-                text(&ours.stderr)
-            );
-            let value = |bytes: &[u8]| {
-                serde_json::from_slice::<Value>(bytes).unwrap_or_else(|_| json!(text(bytes).trim()))
-            };
-            assert_eq!(value(&theirs.stdout), value(&ours.stdout), "{words:?}");
-            let last = |bytes: &[u8]| text(bytes).lines().last().unwrap_or("").to_owned();
-            if !words.iter().any(|word| word.contains("mittwald") || *word == "/nonsense") {
-                assert_eq!(last(&theirs.stderr), last(&ours.stderr), "{words:?}");
-            }
+        assert_eq!(value(&theirs.stdout), value(&ours.stdout), "{words:?}");
+        let last = |bytes: &[u8]| text(bytes).lines().last().unwrap_or("").to_owned();
+        if !words.iter().any(|word| word.contains("mittwald") || *word == "/nonsense") {
+            assert_eq!(last(&theirs.stderr), last(&ours.stderr), "{words:?}");
         }
-        let made = |name: &str, value: &str| {
-            json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name, "namespace": "default"},
+    }
+}
+
+fn both_write_alike(lab: &Running, real: &Real<'_>) {
+    let made = |name: &str, value: &str| {
+        json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": name, "namespace": "default"},
                 "data": {"key": value}}).to_string()
+    };
+    // Each writer works on objects of its own; what both print must differ in their names only.
+    let writes: &[(&[&str], Option<&str>)] = &[
+        (&["create", "--validate=false", "-f", "-"], Some("YQ==")),
+        (&["create", "--validate=false", "-f", "-"], Some("YQ==")),
+        (&["replace", "--validate=false", "-f", "-"], Some("Yg==")),
+        (
+            &[
+                "patch",
+                "secrets",
+                "NAME",
+                "-n",
+                "default",
+                "--type",
+                "merge",
+                "-p",
+                r#"{"data":{"more":"Yw=="}}"#,
+            ],
+            None,
+        ),
+        (
+            &[
+                "patch",
+                "secrets",
+                "NAME",
+                "-n",
+                "default",
+                "--type",
+                "merge",
+                "-p",
+                r#"{"data":{"more":"Yw=="}}"#,
+            ],
+            None,
+        ),
+        (&["annotate", "--overwrite", "secrets", "NAME", "-n", "default", "a/b=c"], None),
+        (&["label", "--overwrite", "secrets", "NAME", "-n", "default", "a=b"], None),
+        (&["delete", "secrets", "NAME", "-n", "default", "--wait=false"], None),
+        (&["delete", "secrets", "NAME", "-n", "default"], None),
+        (&["delete", "secrets", "NAME", "-n", "default", "--ignore-not-found"], None),
+        (&["replace", "--validate=false", "-f", "-"], Some("Yg==")),
+    ];
+    for (words, data) in writes {
+        let outcome = |name: &str, run: &dyn Fn(&[&str], &str) -> Output| {
+            let words: Vec<&str> =
+                words.iter().map(|word| if *word == "NAME" { name } else { word }).collect();
+            let output = run(&words, &data.map(|data| made(name, data)).unwrap_or_default());
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(name, "NAME");
+            (output.status.code(), text(&output.stdout), text(&output.stderr))
         };
-        // Each writer works on objects of its own; what both print must differ in their names only.
-        let writes: &[(&[&str], Option<&str>)] = &[
-            (&["create", "--validate=false", "-f", "-"], Some("YQ==")),
-            (&["create", "--validate=false", "-f", "-"], Some("YQ==")),
-            (&["replace", "--validate=false", "-f", "-"], Some("Yg==")),
-            (
-                &[
-                    "patch",
-                    "secrets",
-                    "NAME",
-                    "-n",
-                    "default",
-                    "--type",
-                    "merge",
-                    "-p",
-                    r#"{"data":{"more":"Yw=="}}"#,
-                ],
-                None,
-            ),
-            (
-                &[
-                    "patch",
-                    "secrets",
-                    "NAME",
-                    "-n",
-                    "default",
-                    "--type",
-                    "merge",
-                    "-p",
-                    r#"{"data":{"more":"Yw=="}}"#,
-                ],
-                None,
-            ),
-            (&["annotate", "--overwrite", "secrets", "NAME", "-n", "default", "a/b=c"], None),
-            (&["label", "--overwrite", "secrets", "NAME", "-n", "default", "a=b"], None),
-            (&["delete", "secrets", "NAME", "-n", "default", "--wait=false"], None),
-            (&["delete", "secrets", "NAME", "-n", "default"], None),
-            (&["delete", "secrets", "NAME", "-n", "default", "--ignore-not-found"], None),
-            (&["replace", "--validate=false", "-f", "-"], Some("Yg==")),
-        ];
-        for (words, data) in writes {
-            let outcome = |name: &str, run: &dyn Fn(&[&str], &str) -> Output| {
-                let words: Vec<&str> =
-                    words.iter().map(|word| if *word == "NAME" { name } else { word }).collect();
-                let output = run(&words, &data.map(|data| made(name, data)).unwrap_or_default());
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(name, "NAME");
-                (output.status.code(), text(&output.stdout), text(&output.stderr))
-            };
-            let theirs = outcome("their-secret", &|words, input| real(words, input));
-            let ours = outcome("our-secret", &|words, input| lab.with_input(words, input));
-            let bare = |outcome: (Option<i32>, String, String)| {
-                (outcome.0, outcome.1.replace(" from default namespace", ""), outcome.2)
-            };
-            assert_eq!(bare(theirs), bare(ours), "{words:?}");
-        }
-        let mark = |value: &str| format!("reconcile.fluxcd.io/requestedAt={value}");
-        for (value, run) in [("theirs", true), ("ours", false)] {
-            let mark = mark(value);
-            let words = ["annotate", "--overwrite", KUSTOMIZATIONS, "--all", "-n", FLUX, &mark];
-            let output = if run { real(&words, "") } else { lab.with_input(&words, "") };
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            until("every kustomization was reconciled", || {
-                lab.host()
-                    .objects("kustomizations")
-                    .iter()
-                    .all(|one| one["status"]["lastHandledReconcileAt"] == value)
-            });
-        }
-        for (replicas, run) in [("--replicas=1", true), ("--replicas=0", false)] {
-            let words =
-                ["scale", "deployment", "system-upgrade-controller", "-n", "system-upgrade", replicas];
-            let output = if run { real(&words, "") } else { lab.with_input(&words, "") };
-            assert_eq!(
-                String::from_utf8_lossy(&output.stdout),
-                "deployment.apps/system-upgrade-controller scaled\n"
-            );
-        }
-        let waited = real(&["delete", KUSTOMIZATIONS, "promtail", "-n", FLUX], "");
-        assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
-        assert!(
-            lab.host().object("kustomizations", FLUX, "promtail").is_none(),
-            "kubectl waited for its end"
+        let theirs = outcome("their-secret", &|words, input| real.run(words, input));
+        let ours = outcome("our-secret", &|words, input| lab.with_input(words, input));
+        let bare = |outcome: (Option<i32>, String, String)| {
+            (outcome.0, outcome.1.replace(" from default namespace", ""), outcome.2)
+        };
+        assert_eq!(bare(theirs), bare(ours), "{words:?}");
+    }
+}
+
+fn both_move_the_cluster(lab: &Running, real: &Real<'_>) {
+    let mark = |value: &str| format!("reconcile.fluxcd.io/requestedAt={value}");
+    for (value, run) in [("theirs", true), ("ours", false)] {
+        let mark = mark(value);
+        let words = ["annotate", "--overwrite", KUSTOMIZATIONS, "--all", "-n", FLUX, &mark];
+        let output = if run { real.run(&words, "") } else { lab.with_input(&words, "") };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        until("every kustomization was reconciled", || {
+            lab.host()
+                .objects("kustomizations")
+                .iter()
+                .all(|one| one["status"]["lastHandledReconcileAt"] == value)
+        });
+    }
+    for (replicas, run) in [("--replicas=1", true), ("--replicas=0", false)] {
+        let words = ["scale", "deployment", "system-upgrade-controller", "-n", "system-upgrade", replicas];
+        let output = if run { real.run(&words, "") } else { lab.with_input(&words, "") };
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "deployment.apps/system-upgrade-controller scaled\n"
         );
     }
+    let waited = real.run(&["delete", KUSTOMIZATIONS, "promtail", "-n", FLUX], "");
+    assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
+    assert!(lab.host().object("kustomizations", FLUX, "promtail").is_none(), "kubectl waited for its end");
 }
 
 #[test]
@@ -863,8 +883,7 @@ fn equal_hosts_are_made_alike_but_have_keys_and_identities_of_their_own() {
     let uids: BTreeSet<String> = lab.hosts().map(Host::cluster_uid).collect();
     assert_eq!(uids.len(), 2);
     let inventory = fleet::inventory::load(&lab.inventory()).unwrap();
-    let keys: BTreeMap<_, _> =
-        inventory.clusters.values().map(|cluster| (cluster.host_key.clone(), ())).collect();
+    let keys: BTreeSet<_> = inventory.clusters.values().map(|cluster| cluster.host_key.clone()).collect();
     assert_eq!(keys.len(), 2);
     let count = |host: &str| lab.host(host).unwrap().objects("secrets").len();
     assert_eq!(count("a"), count("b"));
