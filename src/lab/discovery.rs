@@ -1,6 +1,6 @@
 //! What a Kubernetes API says of itself: groups, versions, resources.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -22,8 +22,8 @@ pub(super) fn core() -> Value {
 /// `/apis`.
 #[must_use]
 pub(super) fn groups(vintage: Vintage) -> Value {
-    let names: BTreeMap<&str, ()> = Kind::all().map(|kind| (kind.about().group, ())).collect();
-    let groups: Vec<Value> = names.keys().filter_map(|name| group(vintage, name)).collect();
+    let names: BTreeSet<&str> = Kind::all().map(|kind| kind.about().group).collect();
+    let groups: Vec<Value> = names.iter().filter_map(|name| group(vintage, name)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 

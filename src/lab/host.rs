@@ -4,23 +4,23 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
 use super::faults::Fault;
 use super::flux::{Controllers, World};
-use super::kinds::{Kind, NAMESPACE, NODE, POD};
+use super::kinds::{Kind, NAMESPACE};
 use super::port::Port;
 use super::spec::{HostSpec, Vintage};
 use super::store::{Key, Store};
-use super::{bootstrap, datastore, flux};
+use super::{bootstrap, flux};
 use crate::version::Version;
 
 /// The shortest time between two passes of the controllers: what comes in bunches is dealt with together.
-const BREATH: Duration = Duration::from_millis(15);
+pub(super) const BREATH: Duration = Duration::from_millis(15);
 
 /// k3s' service, as systemd calls its states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +62,13 @@ pub struct State {
 /// A simulated host.
 #[derive(Debug)]
 pub struct Host {
-    spec: HostSpec,
+    pub(super) spec: HostSpec,
     folder: PathBuf,
     store: Mutex<Store>,
     /// The controllers' memory from the making of the cluster, until their own work begins.
-    made: Mutex<Option<Controllers>>,
-    state: watch::Sender<State>,
-    poked: Notify,
+    pub(super) made: Mutex<Option<Controllers>>,
+    pub(super) state: watch::Sender<State>,
+    pub(super) poked: Notify,
     commands: Mutex<Vec<String>>,
     connections: AtomicUsize,
     /// The SSH port.
@@ -280,104 +280,6 @@ impl Host {
         namespace.and_then(|object| object["metadata"]["uid"].as_str()).unwrap_or("").to_owned()
     }
 
-    /// Writes the datastore.
-    pub fn flush(&self) -> io::Result<()> {
-        let path = self.k3s_data().join("server/db/state.db");
-        datastore::write(&path, &mut self.store()).map_err(io::Error::other)
-    }
-
-    /// `systemctl stop k3s`: the API goes away, containers run on.
-    pub fn stop_k3s(&self) -> io::Result<()> {
-        if self.state().power == Power::Running {
-            self.state.send_modify(|state| state.power = Power::Stopped);
-            self.flush()?;
-        }
-        self.state.send_modify(|state| state.power = Power::Stopped);
-        Ok(())
-    }
-
-    /// What `k3s-killall.sh` does besides: containers end.
-    pub fn kill_containers(&self) -> io::Result<()> {
-        self.stop_k3s()?;
-        self.state.send_modify(|state| state.containers = false);
-        Ok(())
-    }
-
-    /// `systemctl start k3s`: the cluster is what the datastore holds.
-    pub async fn start_k3s(&self) -> Result<(), String> {
-        if self.state().power == Power::Running {
-            return Ok(());
-        }
-        self.state.send_modify(|state| state.power = Power::Starting);
-        tokio::time::sleep(self.spec.pace.boot).await;
-        if let Err(why) = self.load() {
-            self.state.send_modify(|state| state.power = Power::Failed);
-            return Err(why);
-        }
-        self.state.send_modify(|state| {
-            state.power = Power::Running;
-            state.containers = true;
-        });
-        Ok(())
-    }
-
-    fn load(&self) -> Result<(), String> {
-        if self.has(&Fault::K3sWontStart) {
-            return Err("starting kubernetes: preparing server: start cluster and https: listen tcp :6443: bind: address already in use".to_owned());
-        }
-        let path = self.k3s_data().join("server/db/state.db");
-        let (objects, revision) =
-            datastore::read(&path).map_err(|error| format!("the datastore: {error}"))?;
-        let killed = !self.state().containers;
-        let mut store = self.store();
-        store.load(objects, revision);
-        store.edit(&Key::new(NODE, "", self.spec.name.clone()), |node| {
-            set_ready(node, "False");
-        });
-        if killed {
-            set_pods(&mut store, false);
-        }
-        Ok(())
-    }
-
-    /// The controllers' work, for as long as the lab runs.
-    pub(super) async fn control(self: Arc<Self>) {
-        let mut state = self.follow();
-        let storage = self.storage();
-        let mut controllers = lock(&self.made).take();
-        loop {
-            let running = |state: &State| state.power == Power::Running;
-            if state.wait_for(running).await.is_err() {
-                return;
-            }
-            let mut remembered = controllers.take();
-            if remembered.is_none() {
-                // k3s has just started: the node and its pods come up before anything else happens.
-                tokio::time::sleep(self.spec.pace.boot).await;
-                let mut store = self.store();
-                store.edit(&Key::new(NODE, "", self.spec.name.clone()), |node| {
-                    set_ready(node, "True");
-                });
-                set_pods(&mut store, true);
-            }
-            let mut controllers = remembered.take().unwrap_or_default();
-            while running(&self.state.borrow()) {
-                let next = {
-                    let faults = self.state.borrow().faults.clone();
-                    let world = World { spec: &self.spec, faults: &faults, storage: &storage };
-                    controllers.pass(&mut self.store(), &world, Instant::now())
-                };
-                let next =
-                    next.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
-                tokio::select! {
-                    () = tokio::time::sleep(next.max(BREATH)) => {}
-                    () = self.poked.notified() => tokio::time::sleep(BREATH).await,
-                    changed = state.changed() => if changed.is_err() { return },
-                }
-            }
-        }
-    }
-
     /// What an HTTPS request from the host to this host name would give: a status, or curl's exit code and complaint.
     pub fn web(&self, host: &str) -> Result<u16, (u8, String)> {
         if host == self.spec.domain() || host.ends_with(&format!(".{}", self.spec.domain())) {
@@ -435,30 +337,7 @@ df "$@" | awk 'NR == 1 { for (i = 1; i <= NF; i++) if ($i ~ /^(Avail|Available|I
 { for (i in c) $i = 0; print }'
 "#;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic in a test's thread must not take the lab's other hosts along.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn set_ready(object: &mut Value, status: &str) {
-    for condition in object["status"]["conditions"].as_array_mut().into_iter().flatten() {
-        if condition["type"] == json!("Ready") {
-            condition["status"] = json!(status);
-        }
-    }
-}
-
-/// Pods of the system come up after the containers were killed.
-fn set_pods(store: &mut Store, ready: bool) {
-    let pods: Vec<Key> = ["kube-system", "flux-system"]
-        .iter()
-        .flat_map(|namespace| store.list(POD, Some(namespace)))
-        .map(|(key, _)| key.clone())
-        .collect();
-    for key in pods {
-        store.edit(&key, |pod| {
-            set_ready(pod, if ready { "True" } else { "False" });
-            pod["status"]["containerStatuses"][0]["ready"] = json!(ready);
-        });
-    }
 }

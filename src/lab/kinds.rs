@@ -197,12 +197,11 @@ impl Kind {
     pub fn versions(self, vintage: Vintage) -> &'static [&'static str] {
         let about = self.about();
         match (about.group, vintage) {
-            ("source.toolkit.fluxcd.io", Vintage::Beta1) => &["v1beta1"],
             ("source.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io", Vintage::Beta2) => {
                 &["v1beta2", "v1beta1"]
             }
             ("source.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io", Vintage::V1) => &["v1", "v1beta2"],
-            ("kustomize.toolkit.fluxcd.io", Vintage::Beta1) => &["v1beta1"],
+            ("source.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io", Vintage::Beta1) => &["v1beta1"],
             ("helm.toolkit.fluxcd.io", Vintage::Beta1 | Vintage::Beta2) => &["v2beta1"],
             ("helm.toolkit.fluxcd.io", Vintage::V1) => &["v2", "v2beta2"],
             (group, Vintage::None) if group.ends_with(".toolkit.fluxcd.io") => &[],

@@ -86,10 +86,11 @@ impl Product {
             ],
             "nginx" => vec![release("nginx")],
             "single-sign-on" => {
-                let clients: String =
+                let clients: Vec<String> =
                     CLIENTS.iter().map(|app| format!("  {app}: \"${{{app}_oauth_client_secret}}\"\n")).collect();
+                let clients = clients.concat();
                 vec![
-                    self.claim(main, "single-sign-on-userdb"),
+                    Self::claim(main, "single-sign-on-userdb"),
                     self.values(main, "single-sign-on", &format!("domain: \"${{domain}}\"\noauthClients:\n{clients}")),
                     // A template that fails is tried again and again, so that the guide's message stays to be seen.
                     self.release(main, "single-sign-on", -1),
@@ -105,7 +106,7 @@ impl Product {
                 self.kustomization("promtail", &["loki"], &[]),
             ],
             "kube-prometheus-stack" => vec![
-                self.claim(main, "grafana"),
+                Self::claim(main, "grafana"),
                 self.values(
                     main,
                     "kube-prometheus-stack",
@@ -113,9 +114,9 @@ impl Product {
                 ),
                 release("kube-prometheus-stack"),
             ],
-            "loki" => vec![self.claim(main, "loki"), self.release(main, "loki", 1)],
+            "loki" => vec![Self::claim(main, "loki"), self.release(main, "loki", 1)],
             "promtail" => vec![release("promtail")],
-            "system-upgrade-controller" => self.upgrades(),
+            "system-upgrade-controller" => Self::upgrades(),
             other => match other.strip_prefix("add-") {
                 Some(app) if spec.apps.iter().any(|known| known == app) => {
                     vec![self.kustomization(app, &["single-sign-on"], &[&self.variables(app), &self.oauth(app)])]
@@ -166,7 +167,7 @@ impl Product {
         let mut objects: Vec<Value> = workloads(app)
             .iter()
             .filter_map(|workload| workload.claim)
-            .map(|claim| self.claim(&namespace, claim))
+            .map(|claim| Self::claim(&namespace, claim))
             .collect();
         objects.push(self.values(
             &namespace,
@@ -178,7 +179,7 @@ impl Product {
     }
 
     /// The nightly k3s upgrade (facts sections 3.6 and 3.7).
-    fn upgrades(self) -> Vec<Value> {
+    fn upgrades() -> Vec<Value> {
         let name = "system-upgrade-controller";
         let mut objects = vec![
             json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "system-upgrade"},
@@ -248,8 +249,7 @@ impl Product {
             "data": {"values.yaml": text}})
     }
 
-    fn claim(self, namespace: &str, name: &str) -> Value {
-        let _ = self;
+    fn claim(namespace: &str, name: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": namespace},
             "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "local-path", "volumeMode": "Filesystem",
                 "resources": {"requests": {"storage": "1Gi"}}}})

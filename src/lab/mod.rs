@@ -24,6 +24,7 @@ mod faults;
 mod flux;
 mod host;
 mod http;
+mod k3s;
 mod kinds;
 mod manifests;
 mod patch;
@@ -203,10 +204,11 @@ async fn tick(hosts: Arc<BTreeMap<String, Arc<Host>>>) {
         for (number, host) in (0u64..).zip(hosts.values()) {
             host.write_volumes();
             // Each host's datastore every five seconds, not all at once.
-            if (beat + number).is_multiple_of(20) && host.state().power == Power::Running {
-                if let Err(error) = host.flush() {
-                    tracing::warn!("the lab cannot write a datastore: {error}");
-                }
+            if (beat + number).is_multiple_of(20)
+                && host.state().power == Power::Running
+                && let Err(error) = host.flush()
+            {
+                tracing::warn!("the lab cannot write a datastore: {error}");
             }
         }
     }

@@ -23,34 +23,34 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
 
 /// Applies a JSON patch; the error is a sentence.
 pub(super) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), String> {
-    for step in patch.as_array().ok_or("a JSON patch is a list")? {
-        let path = step["path"].as_str().ok_or("a step of a JSON patch has a path")?;
-        let (parent, last) = path.rsplit_once('/').ok_or("a path begins with /")?;
-        let last = last.replace("~1", "/").replace("~0", "~");
-        let missing = || format!("there is nothing at {path}");
-        let kind = step["op"].as_str().unwrap_or("");
-        if kind == "test" {
-            if target.pointer(path) != Some(&step["value"]) {
-                return Err(format!("the test of {path} failed"));
+    for item in patch.as_array().ok_or("a JSON patch is a list")? {
+        let place = item["path"].as_str().ok_or("an entry of a JSON patch has a path")?;
+        let (parent, field) = place.rsplit_once('/').ok_or("a path begins with /")?;
+        let field = field.replace("~1", "/").replace("~0", "~");
+        let missing = || format!("there is nothing at {place}");
+        let verb = item["op"].as_str().unwrap_or("");
+        if verb == "test" {
+            if target.pointer(place) != Some(&item["value"]) {
+                return Err(format!("the test of {place} failed"));
             }
             continue;
         }
-        match (target.pointer_mut(parent).ok_or_else(missing)?, kind) {
+        match (target.pointer_mut(parent).ok_or_else(missing)?, verb) {
             (Value::Object(object), "add") => {
-                object.insert(last, step["value"].clone());
+                object.insert(field, item["value"].clone());
             }
             (Value::Object(object), "replace") => {
-                *object.get_mut(&last).ok_or_else(missing)? = step["value"].clone();
+                *object.get_mut(&field).ok_or_else(missing)? = item["value"].clone();
             }
             (Value::Object(object), "remove") => {
-                object.remove(&last).ok_or_else(missing)?;
+                object.remove(&field).ok_or_else(missing)?;
             }
-            (Value::Array(list), "add") if last == "-" => list.push(step["value"].clone()),
+            (Value::Array(list), "add") if field == "-" => list.push(item["value"].clone()),
             (Value::Array(list), _) => {
-                let at: usize = last.parse().map_err(|_| missing())?;
-                match kind {
-                    "add" if at <= list.len() => list.insert(at, step["value"].clone()),
-                    "replace" if at < list.len() => list[at] = step["value"].clone(),
+                let at: usize = field.parse().map_err(|_| missing())?;
+                match verb {
+                    "add" if at <= list.len() => list.insert(at, item["value"].clone()),
+                    "replace" if at < list.len() => list[at] = item["value"].clone(),
                     "remove" if at < list.len() => {
                         list.remove(at);
                     }

@@ -117,25 +117,25 @@ fn comparison(text: &str) -> Option<(&str, &str, bool)> {
 fn label(text: &str) -> Option<Term> {
     if let Some((name, value, same)) = comparison(text) {
         let values = vec![value.to_owned()];
-        let test = if same { Test::In(values) } else { Test::NotIn(values) };
-        return Some(Term { at: At::Label(name.to_owned()), test });
+        let judge = if same { Test::In(values) } else { Test::NotIn(values) };
+        return Some(Term { at: At::Label(name.to_owned()), test: judge });
     }
     if let Some((head, list)) = text.split_once('(') {
         let values = list.strip_suffix(')')?.split(',').map(|value| value.trim().to_owned()).collect();
         let mut words = head.split_whitespace();
         let name = words.next()?.to_owned();
-        let test = match words.next()? {
+        let judge = match words.next()? {
             "in" => Test::In(values),
             "notin" => Test::NotIn(values),
             _ => return None,
         };
-        return Some(Term { at: At::Label(name), test });
+        return Some(Term { at: At::Label(name), test: judge });
     }
-    let (name, test) = match text.strip_prefix('!') {
+    let (name, judge) = match text.strip_prefix('!') {
         Some(name) => (name, Test::NotThere),
         None => (text, Test::There),
     };
-    Some(Term { at: At::Label(name.to_owned()), test })
+    Some(Term { at: At::Label(name.to_owned()), test: judge })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The objects of a simulated cluster, with the rules of the Kubernetes API for writing them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use super::kinds::{self, Kind};
 use super::spec::Vintage;
 
 /// How many past events a watch may still ask for.
-const REMEMBERED: usize = 512;
+const REMEMBERED: usize = 128;
 
 /// Where an object is. Ordered by kind, namespace, name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -514,7 +515,11 @@ pub(super) fn now() -> String {
 /// The SHA-1 of a text in hex.
 #[must_use]
 pub(super) fn sha1(text: &str) -> String {
-    Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha1::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// A UID made from a text.

@@ -96,10 +96,11 @@ fn private(path: &Path, text: &str) -> io::Result<()> {
 pub(super) fn groups<'a>(specs: impl Iterator<Item = &'a HostSpec>) -> String {
     let names: std::collections::BTreeSet<&str> =
         specs.map(|spec| spec.group.as_str()).filter(|group| !group.is_empty()).collect();
-    names
+    let entries: Vec<String> = names
         .into_iter()
         .map(|name| format!("[groups.{}]\nabout = \"Simulated hosts\"\n\n", toml::Value::from(name)))
-        .collect()
+        .collect();
+    entries.concat()
 }
 
 /// A host's entry in the inventory.

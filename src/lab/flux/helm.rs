@@ -132,18 +132,12 @@ fn reconcile(
     match &outcome {
         Outcome::Unchanged | Outcome::Exhausted => {}
         Outcome::Failed(_) => {
-            write_record(store, key, &name, number + 1, "failed", &wanted, &last_objects(latest.as_ref()))
+            let objects = last_objects(latest.as_ref());
+            write_record(store, key, &name, number + 1, "failed", &wanted, &objects);
         }
         Outcome::Released => {
-            let objects = release::objects(world, store, key, object, values, &wanted);
-            let mut applied = BTreeSet::new();
-            for object in &objects {
-                store.apply(object);
-                applied.extend(Key::of(object));
-            }
-            for gone in last_objects(latest.as_ref()).difference(&applied) {
-                let _ = store.delete(gone);
-            }
+            let applied =
+                carry_out(store, world, key, object, values, &wanted, &last_objects(latest.as_ref()));
             write_record(store, key, &name, number + 1, "deployed", &wanted, &applied);
         }
     }
@@ -195,6 +189,27 @@ fn reconcile(
             }
         }
     });
+}
+
+/// Applies what the chart makes and deletes what it made before and makes no more; gives what was applied.
+fn carry_out(
+    store: &mut Store,
+    world: &World<'_>,
+    key: &Key,
+    object: &Value,
+    values: &str,
+    wanted: &str,
+    before: &BTreeSet<Key>,
+) -> BTreeSet<Key> {
+    let mut applied = BTreeSet::new();
+    for object in &release::objects(world, store, key, object, values, wanted) {
+        store.apply(object);
+        applied.extend(Key::of(object));
+    }
+    for gone in before.difference(&applied) {
+        let _ = store.delete(gone);
+    }
+    applied
 }
 
 /// How a reconciliation ends.

@@ -212,13 +212,14 @@ fn variables(
             }
         }
     }
-    if key.name == "single-sign-on" && world.has(&Fault::SsoEmptyOauth) {
-        if let Some(seen) = &controllers.oauth {
-            for app in CLIENTS {
-                let name = format!("{app}_oauth_client_secret");
-                let value = seen.get(&name).cloned().unwrap_or_default();
-                found.insert(name, value);
-            }
+    if key.name == "single-sign-on"
+        && world.has(&Fault::SsoEmptyOauth)
+        && let Some(seen) = &controllers.oauth
+    {
+        for app in CLIENTS {
+            let name = format!("{app}_oauth_client_secret");
+            let value = seen.get(&name).cloned().unwrap_or_default();
+            found.insert(name, value);
         }
     }
     Ok(found)
@@ -249,15 +250,12 @@ fn replaced(text: &str, variables: &BTreeMap<String, String>) -> String {
     let mut parts = text.split("${");
     let mut done = parts.next().unwrap_or("").to_owned();
     for part in parts {
-        match part.split_once('}') {
-            Some((name, rest)) => {
-                done.push_str(variables.get(name).map_or("", String::as_str));
-                done.push_str(rest);
-            }
-            None => {
-                done.push_str("${");
-                done.push_str(part);
-            }
+        if let Some((name, rest)) = part.split_once('}') {
+            done.push_str(variables.get(name).map_or("", String::as_str));
+            done.push_str(rest);
+        } else {
+            done.push_str("${");
+            done.push_str(part);
         }
     }
     done

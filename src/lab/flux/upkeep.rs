@@ -40,17 +40,17 @@ fn namespaces(store: &mut Store) {
 
 /// Deployments and StatefulSets get as many pods as they want.
 fn workloads(store: &mut Store, world: &World<'_>) {
-    let mut owned: BTreeMap<String, Vec<Key>> = BTreeMap::new();
+    let mut pods_of: BTreeMap<String, Vec<Key>> = BTreeMap::new();
     for (key, pod) in store.list(POD, None) {
-        let owner = pod["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or("");
-        owned.entry(owner.to_owned()).or_default().push(key.clone());
+        let uid = pod["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or("");
+        pods_of.entry(uid.to_owned()).or_default().push(key.clone());
     }
     for kind in [DEPLOYMENT, STATEFUL_SET] {
         for (key, object) in super::snapshot(store, kind) {
             let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
             let owner = if kind == DEPLOYMENT { replica_set(store, &key, &object) } else { object.clone() };
             let uid = owner["metadata"]["uid"].as_str().unwrap_or("").to_owned();
-            let pods = owned.get(&uid).map_or(&[][..], Vec::as_slice);
+            let pods = pods_of.get(&uid).map_or(&[][..], Vec::as_slice);
             let there = pods.len() as u64;
             if super::current(&object) && there == wanted {
                 continue;

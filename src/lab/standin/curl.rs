@@ -118,16 +118,16 @@ fn one(folder: &Path, url: &str, done: &mut Done, wanted: Wanted<'_>) {
     };
     if let Some(complaint) = &complaint {
         if !wanted.quiet {
-            done.err.push_str(&format!("curl: ({}) {complaint}\n", done.code));
+            done.err.push_str(&["curl: (", &done.code.to_string(), ") ", complaint, "\n"].concat());
         }
     } else if wanted.output.is_none() {
-        done.out.push_str(&if wanted.head {
+        done.print(&if wanted.head {
             format!("HTTP/2 {status}\r\n\r\n")
         } else {
             format!("<p>{status}</p>\n")
         });
     }
-    done.out.push_str(
+    done.print(
         &wanted
             .format
             .replace("%{http_code}", &format!("{status:03}"))

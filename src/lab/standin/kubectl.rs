@@ -9,41 +9,14 @@ use serde_json::{Value, json};
 
 use super::Done;
 use super::request::{Answer, Server};
-use crate::lab::kinds::{About, Kind};
+use super::typed::{Resource, Typed, named, pretty, read};
+use crate::lab::kinds::Kind;
 
 /// How long `delete` waits for an object to go.
 const GONE: Duration = Duration::from_secs(60);
 
 /// Why kubectl ends: its complaint on standard error; the exit status is 1.
-type Complaint = String;
-
-/// What was typed.
-#[derive(Debug, Default)]
-struct Typed {
-    words: Vec<String>,
-    namespace: Option<String>,
-    everywhere: bool,
-    labels: String,
-    fields: String,
-    output: String,
-    raw: Option<String>,
-    file: Option<String>,
-    patch: String,
-    patch_type: String,
-    replicas: Option<u64>,
-    all: bool,
-    overwrite: bool,
-    ignore_missing: bool,
-    no_wait: bool,
-    kubeconfig: Option<String>,
-}
-
-/// A kind with the version that the server prefers.
-#[derive(Debug, Clone)]
-struct Resource {
-    about: &'static About,
-    version: String,
-}
+pub(super) type Complaint = String;
 
 /// Does what kubectl with these words does.
 pub(super) fn run(folder: &Path, words: &[String]) -> Done {
@@ -57,53 +30,6 @@ pub(super) fn run(folder: &Path, words: &[String]) -> Done {
     done
 }
 
-fn read(words: &[String]) -> Result<Typed, Complaint> {
-    let mut typed = Typed { patch_type: "strategic".to_owned(), ..Typed::default() };
-    let verb = words.first().cloned().unwrap_or_default();
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let (name, joined) = match word.split_once('=') {
-            Some((name, value)) if word.starts_with('-') => (name, Some(value.to_owned())),
-            _ if word.len() > 2 && word.starts_with('-') && !word.starts_with("--") => {
-                (&word[..2], Some(word[2..].to_owned()))
-            }
-            _ => (word.as_str(), None),
-        };
-        let yes = joined.as_deref() != Some("false");
-        let mut value = || {
-            joined.clone().or_else(|| words.next().cloned()).ok_or_else(|| {
-                format!("error: flag needs an argument: {name}\nSee 'kubectl {verb} --help' for usage.")
-            })
-        };
-        match name {
-            "-n" | "--namespace" => typed.namespace = Some(value()?),
-            "-A" | "--all-namespaces" => typed.everywhere = yes,
-            "-l" | "--selector" => typed.labels = value()?,
-            "--field-selector" => typed.fields = value()?,
-            "-o" | "--output" => typed.output = value()?,
-            "--raw" => typed.raw = Some(value()?),
-            "-f" | "--filename" => typed.file = Some(value()?),
-            "-p" | "--patch" => typed.patch = value()?,
-            "--type" => typed.patch_type = value()?,
-            "--replicas" => typed.replicas = value()?.parse().ok(),
-            "--kubeconfig" => typed.kubeconfig = Some(value()?),
-            "--timeout" | "--request-timeout" | "--grace-period" | "--field-manager" => {
-                value()?;
-            }
-            "--all" => typed.all = yes,
-            "--overwrite" => typed.overwrite = yes,
-            "--ignore-not-found" => typed.ignore_missing = yes,
-            "--wait" => typed.no_wait = !yes,
-            "--validate" | "--force" | "--now" | "--cascade" => {}
-            _ if word.starts_with('-') && word != "-" => {
-                return Err(format!("error: unknown flag: {name}\nSee 'kubectl {verb} --help' for usage."));
-            }
-            _ => typed.words.push(word.clone()),
-        }
-    }
-    Ok(typed)
-}
-
 /// A connection to the API.
 struct Session {
     server: Server,
@@ -114,13 +40,15 @@ impl Session {
     fn open(folder: &Path, typed: &Typed) -> Result<Self, Complaint> {
         let default = || folder.join("etc-rancher/k3s.yaml").into_os_string();
         let path = typed.kubeconfig.clone().map(Into::into).or_else(|| std::env::var_os("KUBECONFIG"));
-        let path = path.unwrap_or_else(default);
+        let path = std::path::PathBuf::from(path.unwrap_or_else(default));
         let text = fs::read_to_string(&path)
-            .map_err(|error| format!("error: error loading config file {path:?}: {error}"))?;
+            .map_err(|error| format!("error: error loading config file {}: {error}", path.display()))?;
         let address = text
             .lines()
             .find_map(|line| line.trim().strip_prefix("server: http://"))
-            .ok_or_else(|| format!("error: error loading config file {path:?}: it names no server"))?
+            .ok_or_else(|| {
+                format!("error: error loading config file {}: it names no server", path.display())
+            })?
             .to_owned();
         let server = Server::connect(&address).map_err(|_| refused(&address))?;
         Ok(Self { server, address })
@@ -304,12 +232,12 @@ impl Session {
             })?;
         let resource = Resource { about, version: version.to_owned() };
         let said = object["metadata"]["namespace"].as_str().map(str::to_owned);
-        if let (Some(said), Some(asked), true) = (&said, &typed.namespace, about.namespaced) {
-            if said != asked {
-                return Err(format!(
-                    "error: the namespace from the provided object {said:?} does not match the namespace {asked:?}. You must pass '--namespace={said}' to perform this operation."
-                ));
-            }
+        if let (Some(said), Some(asked), true) = (&said, &typed.namespace, about.namespaced)
+            && said != asked
+        {
+            return Err(format!(
+                "error: the namespace from the provided object {said:?} does not match the namespace {asked:?}. You must pass '--namespace={said}' to perform this operation."
+            ));
         }
         let namespace = said.or_else(|| typed.namespace.clone()).unwrap_or_else(|| "default".to_owned());
         let place = resource.place(Some(&namespace));
@@ -331,7 +259,7 @@ impl Session {
             return Err(refusal(&answer, &format!("error when {doing} {shown:?}: ")));
         }
         let made = answer.json();
-        done.out.push_str(&match typed.output.as_str() {
+        done.print(&match typed.output.as_str() {
             "json" => pretty(&made),
             _ => format!("{} {word}\n", resource.called(&made)),
         });
@@ -342,7 +270,7 @@ impl Session {
         let (kinds, names) = named(words, "patch")?;
         let resource = self.resource(&kinds)?;
         let name = names.first().ok_or("error: resource(s) were provided, but no name was specified")?;
-        let patch: Value = serde_json::from_str(&typed.patch)
+        let change: Value = serde_json::from_str(&typed.patch)
             .map_err(|error| format!("error: unable to parse {:?}: {error}", typed.patch))?;
         let kind = match typed.patch_type.as_str() {
             "merge" => "application/merge-patch+json",
@@ -354,7 +282,7 @@ impl Session {
         };
         let path = format!("{}/{name}", typed.place(&resource));
         let before = self.found(&path)?;
-        let answer = self.ask("PATCH", &path, kind, &patch)?;
+        let answer = self.ask("PATCH", &path, kind, &change)?;
         if answer.status >= 400 {
             return Err(refusal(&answer, ""));
         }
@@ -385,7 +313,7 @@ impl Session {
                 _ => {}
             }
             let name = path.rsplit('/').next().unwrap_or("");
-            done.out.push_str(&format!("{} {name:?} deleted\n", resource.singular()));
+            done.print(&format!("{} {name:?} deleted\n", resource.singular()));
             let began = Instant::now();
             while !typed.no_wait && self.fetch(&path)?.status != 404 {
                 if began.elapsed() > GONE {
@@ -442,7 +370,7 @@ impl Session {
                 return Err(refusal(&answer, ""));
             }
             let word = if verb == "annotate" { "annotated" } else { "labeled" };
-            done.out.push_str(&format!("{} {word}\n", resource.called(&answer.json())));
+            done.print(&format!("{} {word}\n", resource.called(&answer.json())));
         }
         Ok(())
     }
@@ -461,7 +389,7 @@ impl Session {
             if answer.status >= 400 {
                 return Err(refusal(&answer, ""));
             }
-            done.out.push_str(&format!("{} scaled\n", resource.called(&before)));
+            done.print(&format!("{} scaled\n", resource.called(&before)));
         }
         Ok(())
     }
@@ -499,82 +427,6 @@ impl Session {
     }
 }
 
-impl Typed {
-    /// Where objects of this kind are asked for.
-    fn place(&self, resource: &Resource) -> String {
-        let namespace = self.namespace.as_deref().unwrap_or("default");
-        resource.place((!self.everywhere).then_some(namespace))
-    }
-
-    /// The selectors as a query.
-    fn selection(&self) -> String {
-        format!("?labelSelector={}&fieldSelector={}", escape(&self.labels), escape(&self.fields))
-    }
-
-    fn shown(&self, mut items: Vec<Value>, single: bool) -> String {
-        match self.output.as_str() {
-            "json" if single && items.is_empty() => String::new(),
-            "json" if single => pretty(&items.remove(0)),
-            "json" => pretty(
-                &json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}),
-            ),
-            "name" => items
-                .iter()
-                .filter_map(|item| {
-                    let about = Kind::called(item["kind"].as_str()?)?.about();
-                    Some(format!("{}\n", Resource { about, version: String::new() }.called(item)))
-                })
-                .collect(),
-            _ if items.is_empty() => String::new(),
-            _ => {
-                let rows = items.iter().map(|item| {
-                    let metadata = &item["metadata"];
-                    let text = |name: &str| metadata[name].as_str().unwrap_or("").to_owned();
-                    let namespace =
-                        if self.everywhere { format!("{:<16}", text("namespace")) } else { String::new() };
-                    format!("{namespace}{:<48}{}\n", text("name"), text("creationTimestamp"))
-                });
-                let head = if self.everywhere { format!("{:<16}", "NAMESPACE") } else { String::new() };
-                std::iter::once(format!("{head}{:<48}CREATED\n", "NAME")).chain(rows).collect()
-            }
-        }
-    }
-}
-
-impl Resource {
-    fn place(&self, namespace: Option<&str>) -> String {
-        let About { group, plural, namespaced, .. } = self.about;
-        let base =
-            if group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{group}/{}", self.version) };
-        match namespace {
-            Some(namespace) if *namespaced => format!("{base}/namespaces/{namespace}/{plural}"),
-            _ => format!("{base}/{plural}"),
-        }
-    }
-
-    /// `deployment.apps`.
-    fn singular(&self) -> String {
-        let About { group, singular, .. } = self.about;
-        if group.is_empty() { (*singular).to_owned() } else { format!("{singular}.{group}") }
-    }
-
-    /// `deployment.apps/x`.
-    fn called(&self, object: &Value) -> String {
-        format!("{}/{}", self.singular(), object["metadata"]["name"].as_str().unwrap_or(""))
-    }
-}
-
-/// Kinds and names of `KIND NAME…`, `KIND/NAME` or `KIND`.
-fn named(words: &[String], verb: &str) -> Result<(String, Vec<String>), Complaint> {
-    let Some((first, rest)) = words.split_first() else {
-        return Err(format!("error: You must specify the type of resource to {verb}."));
-    };
-    match first.split_once('/') {
-        Some((kind, name)) => Ok((kind.to_owned(), vec![name.to_owned()])),
-        None => Ok((first.clone(), rest.to_vec())),
-    }
-}
-
 fn refused(address: &str) -> Complaint {
     format!("The connection to the server {address} was refused - did you specify the right host or port?")
 }
@@ -587,29 +439,6 @@ fn refusal(answer: &Answer, doing: &str) -> Complaint {
         Some("") | None => format!("Error from server: {doing}{message}"),
         Some(reason) => format!("Error from server ({reason}): {doing}{message}"),
     }
-}
-
-/// JSON as kubectl prints it: four blanks.
-fn pretty(value: &Value) -> String {
-    let mut bytes = Vec::new();
-    let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, format);
-    // Writing into memory does not fail.
-    let _ = serde::Serialize::serialize(value, &mut writer);
-    bytes.push(b'\n');
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A text for a query.
-fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
-                char::from(byte).to_string()
-            }
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the stand-in is a process of its own, without a runtime")]

@@ -14,6 +14,7 @@ mod curl;
 mod kubectl;
 mod request;
 mod systemctl;
+mod typed;
 
 /// What a program printed and how it ended.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,11 @@ impl Done {
     /// It printed this and ended well.
     pub fn said(out: impl Into<String>) -> Self {
         Self { out: out.into(), ..Self::default() }
+    }
+
+    /// It prints more.
+    pub(super) fn print(&mut self, text: &str) {
+        self.out.push_str(text);
     }
 
     /// It complained.

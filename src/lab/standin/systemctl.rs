@@ -14,10 +14,10 @@ pub(super) async fn run(host: &Host, words: &[String]) -> Done {
     match *verb {
         "daemon-reload" | "reset-failed" => Done::default(),
         "start" | "restart" if ours => {
-            if *verb == "restart" {
-                if let Err(error) = host.stop_k3s() {
-                    return Done::failed(1, format!("{error}\n"));
-                }
+            if *verb == "restart"
+                && let Err(error) = host.stop_k3s()
+            {
+                return Done::failed(1, format!("{error}\n"));
             }
             match host.start_k3s().await {
                 Ok(()) => Done::default(),
