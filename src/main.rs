@@ -37,7 +37,8 @@ fn main() -> ExitCode {
 
 /// What `FLEET_LOG` asks for, warnings where it says nothing; never the SSH library's own debugging, which prints secrets.
 fn filter(asked: &str) -> EnvFilter {
-    let ours = asked.split(',').filter(|directive| !directive.trim().is_empty() && !directive.contains("russh"));
+    let ours =
+        asked.split(',').filter(|directive| !directive.trim().is_empty() && !directive.contains("russh"));
     let directives: Vec<&str> = std::iter::once("warn").chain(ours).chain([QUIET]).collect();
     EnvFilter::new(directives.join(","))
 }

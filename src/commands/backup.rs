@@ -3,14 +3,15 @@
 use std::io;
 use std::path::Path;
 
-use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Exit, Trouble, output};
 use crate::backup::{self, Folder};
 use crate::cli::{BackupSub, Cli, Format};
+use crate::form;
 use crate::plan::Prove;
+use crate::report::screen::Look;
 
 /// Does it.
 pub(super) fn run(cli: &Cli, args: &BackupSub) -> Result<Exit, Trouble> {
@@ -90,36 +91,19 @@ fn row(folder: &Folder) -> Result<Row, Trouble> {
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["CLUSTER", "BACKUP", "TAKEN", "SIZE", "VOLUMES", "PROVEN"]);
-    for row in rows {
-        let time = |time: Timestamp| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        table.add_row([
+    let rows = rows.iter().map(|row| {
+        [
             row.cluster.clone(),
             row.id.clone(),
-            row.taken.map_or_else(|| "-".to_owned(), time),
-            size(row.bytes),
+            row.taken.map_or_else(|| "-".to_owned(), form::moment),
+            form::bytes(row.bytes),
             row.volumes.to_string(),
-            row.proven.map_or_else(|| row.state.to_owned(), time),
-        ]);
-    }
-    table.trim_fmt() + "\n"
-}
-
-/// Bytes for people: `1.4 GB`.
-fn size(bytes: u64) -> String {
-    let mut unit = "B";
-    #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
-    let mut value = bytes as f64;
-    for larger in ["kB", "MB", "GB", "TB"] {
-        if value < 1000.0 {
-            break;
-        }
-        value /= 1000.0;
-        unit = larger;
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+            row.proven.map_or_else(|| row.state.to_owned(), form::moment),
+        ]
+    });
+    let look = Look::of_stdout();
+    let head = ["cluster", "backup", "taken", "size", "volumes", "proven"];
+    look.finish(&look.table(head, rows, &[0, 1]).to_string())
 }
 
 fn verify(root: &Path, cluster: &str, id: Option<&str>) -> Result<Exit, Trouble> {
@@ -141,7 +125,7 @@ fn verify(root: &Path, cluster: &str, id: Option<&str>) -> Result<Exit, Trouble>
                 "backup {} of {cluster} is proven: {} files equal to the host's hashes, {}\n",
                 proven.id,
                 proven.files,
-                size(proven.bytes)
+                form::bytes(proven.bytes)
             ))?;
             Ok(Exit::Done)
         }

@@ -1,14 +1,13 @@
 //! `fleet check`: the pre-flight alone.
 
 use std::collections::BTreeMap;
-
-use comfy_table::{ContentArrangement, Table, presets};
+use std::fmt::Write as _;
 
 use super::{Exit, Trouble, output, select};
 use crate::checks;
 use crate::cli::{CheckArgs, Cli, Format};
 use crate::event::{Failure, Judgement, Level};
-use crate::remote::printable;
+use crate::report::screen::Look;
 use crate::rollout;
 
 /// What is said of each cluster.
@@ -24,7 +23,7 @@ pub(super) async fn run(cli: &Cli, args: &CheckArgs) -> Result<Exit, Trouble> {
         .map(|(name, facts)| (name, facts.map(|facts| checks::judge_all(None, &facts, &args.ack))))
         .collect();
     match args.format.format {
-        Format::Table => output::print(&text(&verdicts))?,
+        Format::Table => output::print(&text(&verdicts, Look::of_stdout()))?,
         Format::Json => output::print_json(&json(&verdicts))?,
     }
     Ok(worst(&verdicts))
@@ -45,40 +44,39 @@ fn json(verdicts: &Verdicts) -> serde_json::Value {
 }
 
 /// What did not pass, cluster by cluster; then one line of counts each.
-fn text(verdicts: &Verdicts) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::ASCII_BORDERS_ONLY_CONDENSED)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    if !table.is_tty() {
-        table.set_width(140);
-    }
-    table.set_header(["cluster", "check", "verdict", "what was seen", "what to do"]);
+fn text(verdicts: &Verdicts, look: Look) -> String {
+    let mut rows = Vec::new();
     let mut counts = String::new();
     for (name, result) in verdicts {
-        match result {
+        // Writing to a String cannot fail.
+        let _ = match result {
             Err(failure) => {
-                let message = printable(&failure.message);
-                table.add_row([name, "-", "unreachable", &message, &failure.read]);
-                counts.push_str(&format!("{name}: could not be asked\n"));
+                rows.push([
+                    name.clone(),
+                    "-".into(),
+                    "not asked".into(),
+                    failure.message.clone(),
+                    failure.read.clone(),
+                ]);
+                writeln!(counts, "{name}: could not be asked")
             }
             Ok(verdicts) => {
-                for verdict in verdicts.iter().filter(|verdict| verdict.level != Level::Pass) {
+                rows.extend(verdicts.iter().filter(|verdict| verdict.level != Level::Pass).map(|verdict| {
                     let level = if verdict.acknowledged { "warn (ack)" } else { verdict.level.as_str() };
                     let remedy = checks::find(&verdict.check).map_or("", |check| check.remedy);
-                    table.add_row([name, &verdict.check, level, &verdict.said, remedy]);
-                }
+                    [name.clone(), verdict.check.clone(), level.into(), verdict.said.clone(), remedy.into()]
+                }));
                 let count = |level| verdicts.iter().filter(|verdict| verdict.level == level).count();
-                counts.push_str(&format!(
-                    "{name}: {} pass, {} warn, {} block\n",
-                    count(Level::Pass),
-                    count(Level::Warn),
-                    count(Level::Block)
-                ));
+                let (pass, warn, block) = (count(Level::Pass), count(Level::Warn), count(Level::Block));
+                writeln!(counts, "{name}: {pass} pass, {warn} warn, {block} block")
             }
-        }
+        };
     }
-    if table.is_empty() { counts } else { format!("{table}\n{counts}") }
+    if rows.is_empty() {
+        return look.finish(&counts);
+    }
+    let head = ["cluster", "check", "verdict", "what was seen", "what to do"];
+    look.finish(&format!("{}\n{counts}", look.table(head, rows.into_iter(), &[0, 1])))
 }
 
 /// The exit code by the worst verdict.

@@ -1,43 +1,29 @@
 //! `fleet facts`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::io::{IsTerminal, stdout};
-use std::sync::Arc;
+use std::fmt::Write as _;
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::Table;
 use serde::Serialize;
 
-use super::{Exit, Trouble, output};
+use super::{Exit, Trouble, output, select};
 use crate::cli::{Cli, FactsArgs, Format};
-use crate::facts::{self, Facts};
-use crate::inventory::{self, Selection};
-use crate::remote::printable;
-use crate::{rollout, ssh};
+use crate::event::Failure;
+use crate::facts::Facts;
+use crate::report::screen::Look;
+use crate::rollout;
 
 mod words;
 
-/// Does it.
+/// Asks the selected clusters everything and shows it.
 pub(super) async fn run(cli: &Cli, args: &FactsArgs) -> Result<Exit, Trouble> {
-    let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
-    let clusters = Selection::from(&args.select).of(&inventory).map_err(Trouble::usage)?;
-    let backups: Arc<std::path::Path> = cli.backups.clone().into();
-    let gathered = rollout::each(clusters, args.parallel, |cluster| {
-        let backups = Arc::clone(&backups);
-        async move {
-            let session = ssh::connect(&cluster).await.map_err(|error| error.to_string())?;
-            let facts = facts::gather(&session, &cluster, &backups).await;
-            session.close().await;
-            facts.map_err(|error| error.to_string())
-        }
-    })
-    .await;
+    let clusters = select::clusters(cli, &args.select)?;
+    let survey = rollout::survey(clusters, args.parallel, cli.backups.clone()).await;
     let answers: BTreeMap<String, Answer> =
-        gathered.into_iter().map(|(name, result)| (name, result.and_then(|facts| facts).into())).collect();
+        survey.into_iter().map(|(name, result)| (name, Answer::from(result))).collect();
     match args.format.format {
         Format::Json => output::print_json(&answers)?,
-        // Not a terminal: one width, so that files compare.
-        Format::Table => output::print(&render(&answers, (!stdout().is_terminal()).then_some(110)))?,
+        Format::Table => output::print(&render(&answers, Look::of_stdout()))?,
     }
     let failed = answers.values().any(|answer| matches!(answer, Answer::Error(_)));
     Ok(if failed { Exit::Failed } else { Exit::Done })
@@ -50,42 +36,35 @@ enum Answer {
     /// Everything that could be learnt.
     Facts(Box<Facts>),
     /// Why it could not be asked.
-    Error(String),
+    Error(Failure),
 }
 
-impl From<Result<Facts, String>> for Answer {
-    fn from(result: Result<Facts, String>) -> Self {
+impl From<Result<Facts, Failure>> for Answer {
+    fn from(result: Result<Facts, Failure>) -> Self {
         match result {
             Ok(facts) => Self::Facts(Box::new(facts)),
-            Err(why) => Self::Error(printable(&why)),
+            Err(failure) => Self::Error(failure),
         }
     }
 }
 
-/// The answers for people: a table a cluster, of this width or the terminal's.
-fn render(answers: &BTreeMap<String, Answer>, width: Option<u16>) -> String {
+/// The answers for people: a table a cluster.
+fn render(answers: &BTreeMap<String, Answer>, look: Look) -> String {
     let mut text = String::new();
     for (name, answer) in answers {
         let gap = if text.is_empty() { "" } else { "\n" };
         // Writing to a string cannot fail.
         let _ = match answer {
-            Answer::Error(why) => writeln!(text, "{gap}{name}: cannot be asked: {why}"),
-            Answer::Facts(facts) => writeln!(text, "{gap}{name}\n{}", table(facts, width).trim_fmt()),
+            Answer::Error(failure) => writeln!(text, "{gap}{name}: cannot be asked: {}", failure.message),
+            Answer::Facts(facts) => writeln!(text, "{gap}{name}\n{}", table(facts, look)),
         };
     }
-    text
+    look.finish(&text)
 }
 
-fn table(facts: &Facts, width: Option<u16>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    if let Some(width) = width {
-        table.force_no_tty().set_width(width);
-    }
-    table.set_header(["fact", "value"]);
-    table.add_rows(words::rows(facts).into_iter().map(|(fact, value)| [fact.to_owned(), value]));
-    table.set_constraints([ColumnConstraint::LowerBoundary(Width::Fixed(14))]);
-    table
+fn table(facts: &Facts, look: Look) -> Table {
+    let rows = words::rows(facts).into_iter().map(|(fact, value)| [fact.to_owned(), value]);
+    look.table(["fact", "value"], rows, &[0])
 }
 
 #[cfg(test)]
@@ -154,15 +133,18 @@ mod tests {
     fn a_table_shows_what_is_known_and_why_the_rest_is_not() {
         let answers = BTreeMap::from([
             ("acme".to_owned(), Answer::from(Ok(known()))),
-            ("birch".to_owned(), Answer::from(Err("cannot reach 203.0.113.9:22: \u{7}refused".to_owned()))),
+            (
+                "birch".to_owned(),
+                Answer::from(Err(Failure::new("unreachable", "cannot reach 203.0.113.9:22: \u{7}refused"))),
+            ),
         ]);
-        insta::assert_snapshot!(render(&answers, Some(90)));
+        insta::assert_snapshot!(render(&answers, Look { width: 90, terminal: true }));
     }
 
     #[test]
     fn json_tells_facts_and_errors_apart() {
-        let error = serde_json::to_string(&Answer::from(Err("away".to_owned()))).unwrap();
-        assert_eq!(error, r#"{"error":"away"}"#);
+        let error = serde_json::to_value(Answer::from(Err(Failure::new("unreachable", "away")))).unwrap();
+        assert_eq!(error["error"]["message"], "away");
         let facts = serde_json::to_value(Answer::from(Ok(known()))).unwrap();
         assert_eq!(facts["facts"]["os"]["id"], "debian");
         assert_eq!(facts["facts"]["clock"]["unknown"], "not asked");

@@ -1,6 +1,5 @@
 //! `fleet inventory`.
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::output::{print, print_json};
@@ -8,6 +7,7 @@ use super::{Exit, Trouble};
 use crate::cli::{Cli, Format, InventorySub};
 use crate::inventory::{self, Cluster, ClusterRow, Selection};
 use crate::remote::printable;
+use crate::report::screen::Look;
 
 /// Does it.
 pub(super) fn run(cli: &Cli, args: &InventorySub) -> Result<Exit, Trouble> {
@@ -60,23 +60,21 @@ impl<'a> Document<'a> {
 }
 
 fn table(clusters: &[Cluster]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["CLUSTER", "GROUP", "TAGS", "LOGIN", "KEYS", "HOST KEY", "DEFINED AT"]);
-    for cluster in clusters {
+    let rows = clusters.iter().map(|cluster| {
         let tags: Vec<&str> = cluster.tags.iter().map(String::as_str).collect();
-        table.add_row([
+        [
             cluster.name.clone(),
             cluster.group.clone(),
             tags.join(" "),
-            printable(&cluster.login()),
+            cluster.login(),
             keys(cluster),
             if cluster.host_key.is_some() { "pinned" } else { "known_hosts" }.to_owned(),
             cluster.defined_at.clone(),
-        ]);
-    }
-    format!("{}\n", table.trim_fmt())
+        ]
+    });
+    let head = ["cluster", "group", "tags", "login", "keys", "host key", "defined at"];
+    let look = Look::of_stdout();
+    look.finish(&look.table(head, rows, &[0]).to_string())
 }
 
 /// How fleet logs in: the key files, the reference to their passphrase, the agent.

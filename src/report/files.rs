@@ -6,9 +6,9 @@ use std::path::{Component, Path};
 use super::cluster::ClusterReport;
 use super::fleet::FleetReport;
 use super::{json, markdown};
+use crate::files::{write_json, write_whole};
 use crate::journal::{self, JournalError};
 use crate::remote::printable;
-use crate::files::{write_json, write_whole};
 use crate::state::RunFolder;
 
 /// Reads a run: `run.json` and every cluster's journal. Writes nothing.

@@ -54,7 +54,9 @@ impl Look {
             .set_width(self.width)
             .force_no_tty()
             .set_header(head);
-        table.add_rows(rows.map(|row| row.map(|cell| printable(&cell))));
+        // Lines of a cell are ours: what a host said was made one line where it was read.
+        let clean = |cell: String| cell.lines().map(printable).collect::<Vec<_>>().join("\n");
+        table.add_rows(rows.map(|row| row.map(clean)));
         for index in whole {
             if let Some(column) = table.column_mut(*index) {
                 column.set_constraint(ColumnConstraint::ContentWidth);

@@ -15,6 +15,7 @@ use crate::backup::manifest::{Manifest, Objects, Part, SCHEMA, Sealed, Volume, W
 use crate::backup::sink::Sink;
 use crate::backup::{Folder, allowed, local, objects, sums};
 use crate::event::Failure;
+use crate::form;
 use crate::jobs::Watchdog;
 use crate::plan::Backup;
 use crate::remote::{Command, Remote};
@@ -61,7 +62,11 @@ pub async fn copy<R: Remote>(
         objects,
     };
     folder.close(&manifest).map_err(|error| here(&error))?;
-    scribe.note(format!("copied {} bytes (compressed) to {}", manifest.bytes(), folder.path().display()))
+    scribe.note(format!(
+        "copied {} (compressed) to {}",
+        form::bytes(manifest.bytes()),
+        folder.path().display()
+    ))
 }
 
 /// A folder of the host that is to be copied.
@@ -124,8 +129,10 @@ async fn room<R: Remote>(
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     if free < needed {
         let said = format!(
-            "the copy may need {needed} bytes, but {} has {free} free: make room or name another folder with --backups; k3s was not stopped",
-            folder.path().display()
+            "the copy may need {}, but {} has {} free: make room or name another folder with --backups; k3s was not stopped",
+            form::bytes(needed),
+            folder.path().display(),
+            form::bytes(free)
         );
         return Err(failed("disk-full-here", said));
     }

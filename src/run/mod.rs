@@ -10,13 +10,13 @@ use crate::backup::{self, Folder, Proven};
 use crate::checks;
 use crate::event::{Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
 use crate::facts::{self, Facts, Installed};
+use crate::files::write_json;
+use crate::form;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::plan::{Action, Plan, Step};
 use crate::planner::{self, Planned};
 use crate::remote::{Remote, RemoteError};
-use crate::files::write_json;
-use crate::form;
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
@@ -188,8 +188,10 @@ async fn carry_out<R: Remote>(
         let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
         return Ok(Err(Outcome::Refused { failure: Failure::new("plan-out-of-order", message) }));
     }
-    let mut ground =
-        Ground { folder: Folder::create(wish.backups, &wish.cluster.name, &form::id(Timestamp::now()))?, proven: None };
+    let mut ground = Ground {
+        folder: Folder::create(wish.backups, &wish.cluster.name, &form::id(Timestamp::now()))?,
+        proven: None,
+    };
     let mut left = Left::Clean;
     for step in &plan.steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.

@@ -15,9 +15,9 @@ use super::scribe::here;
 use super::{Scribe, Trouble};
 use crate::backup::Folder;
 use crate::event::Failure;
+use crate::files::write_whole;
 use crate::plan::{Object, Objects};
 use crate::remote::{Command, Remote};
-use crate::files::write_whole;
 
 /// Letters of a made password; upstream's own generator makes 32 ASCII letters (facts section 3.4).
 const PASSWORD_LETTERS: usize = 32;

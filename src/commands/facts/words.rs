@@ -9,6 +9,7 @@ use crate::facts::pods::Pod;
 use crate::facts::variables::Variables;
 use crate::facts::volumes::Volume;
 use crate::facts::{Facts, Installed, Known};
+use crate::form::bytes;
 use crate::remote::printable;
 
 /// Each fact in words, in the order in which an operator asks.
@@ -56,8 +57,8 @@ fn host_rows(facts: &Facts) -> Vec<(&'static str, String)> {
                         "{} ({}): {} of {} free, inodes {} free; holds {}",
                         disk.mount,
                         disk.kind,
-                        size(disk.free),
-                        size(disk.size),
+                        bytes(disk.free),
+                        bytes(disk.size),
                         if disk.inodes == 0 { "always".to_owned() } else { disk.inodes_free.to_string() },
                         disk.holds.join(", ")
                     )
@@ -67,7 +68,7 @@ fn host_rows(facts: &Facts) -> Vec<(&'static str, String)> {
         (
             "memory",
             said(&facts.memory, |memory| {
-                format!("{} of {} available", size(memory.available), size(memory.total))
+                format!("{} of {} available", bytes(memory.available), bytes(memory.total))
             }),
         ),
         (
@@ -84,7 +85,7 @@ fn host_rows(facts: &Facts) -> Vec<(&'static str, String)> {
                 busy => format!("busy: {}", busy.join(", ")),
             }),
         ),
-        ("here", said(&facts.here, |here| format!("{} free for {}", size(here.free), here.backups))),
+        ("here", said(&facts.here, |here| format!("{} free for {}", bytes(here.free), here.backups))),
         (
             "k3s",
             said(&facts.k3s, |k3s| {
@@ -93,7 +94,7 @@ fn host_rows(facts: &Facts) -> Vec<(&'static str, String)> {
                     Datastore::Etcd => "etcd",
                     Datastore::Absent => "no datastore",
                 };
-                format!("{}, {}, {store} of {}", k3s.version, k3s.service, size(k3s.size))
+                format!("{}, {}, {store} of {}", k3s.version, k3s.service, bytes(k3s.size))
             }),
         ),
     ]
@@ -189,7 +190,7 @@ fn all_volumes(volumes: &[Volume]) -> String {
     let used = volumes.iter().map(|volume| volume.used).fold(0, u64::saturating_add);
     let delete = volumes.iter().filter(|volume| volume.policy == "Delete").count();
     let gone = volumes.iter().filter(|volume| !volume.folder.is_empty() && !volume.exists).count();
-    format!("{}: {} used, {delete} with policy Delete, {gone} without folder", volumes.len(), size(used))
+    format!("{}: {} used, {delete} with policy Delete, {gone} without folder", volumes.len(), bytes(used))
 }
 
 fn variables(variables: &Variables) -> String {
@@ -257,30 +258,4 @@ fn listed(items: impl IntoIterator<Item = String>) -> String {
 /// A text of several lines, made harmless for a terminal.
 fn clean(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
-}
-
-/// Bytes in words, in units of 1024.
-fn size(bytes: u64) -> String {
-    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
-        None => format!("{bytes} B"),
-        Some((unit, shift)) => {
-            let tenths = ((u128::from(bytes) * 10) + (1 << (shift - 1))) >> shift;
-            format!("{}.{} {unit}", tenths.div_euclid(10), tenths.rem_euclid(10))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_rounded_to_a_tenth() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(1023), "1023 B");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(52_521_566_208), "48.9 GiB");
-        assert_eq!(size(u64::MAX), "16777216.0 TiB");
-    }
 }
