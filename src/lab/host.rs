@@ -189,14 +189,7 @@ impl Host {
 
     /// Programs on the host that a fault replaces.
     pub(super) fn faulty_programs(&self) {
-        for (fault, name, script) in [
-            (
-                Fault::TarFails,
-                "tar",
-                "#!/bin/sh\necho 'tar: .: Cannot open: Input/output error' >&2\nexit 2\n",
-            ),
-            (Fault::DiskFull, "df", FULL),
-        ] {
+        for (fault, name, script) in [(Fault::TarFails, "tar", BROKEN), (Fault::DiskFull, "df", FULL)] {
             let path = self.folder.join("bin").join(name);
             let done = if self.has(&fault) {
                 super::program(&path, script)
@@ -330,7 +323,15 @@ impl Host {
     }
 }
 
-/// A `df` that finds nothing free: the numbers of the real one, with the last three columns' worth of room taken.
+/// A `tar` that tells its version and does nothing else.
+const BROKEN: &str = r#"#!/bin/sh
+PATH=${PATH#*:}
+[ "$1" = --version ] && exec tar --version
+echo 'tar: .: Cannot open: Input/output error' >&2
+exit 2
+"#;
+
+/// A `df` that finds nothing free: the real one's answer with zeros in the columns that tell what is.
 const FULL: &str = r#"#!/bin/sh
 PATH=${PATH#*:}
 df "$@" | awk 'NR == 1 { for (i = 1; i <= NF; i++) if ($i ~ /^(Avail|Available|IFree|IAvail)$/) c[i] = 1; print; next }

@@ -20,14 +20,14 @@ use super::standin;
 
 /// Serves a cluster's API whenever k3s runs, for as long as the lab does. When k3s stops, the port closes and every
 /// connection ends.
-pub(super) async fn api(host: Arc<Host>) {
+pub(super) async fn api(host: Arc<Host>, mut listener: Option<TcpListener>) {
     let mut state = host.follow();
     loop {
         let there = |state: &State| state.power == Power::Running && !state.faults.contains(&Fault::ApiAway);
         if state.wait_for(there).await.is_err() {
             return;
         }
-        let listener = match host.api.listen() {
+        let listener = match listener.take().map_or_else(|| host.api.listen(), Ok) {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!("the lab cannot listen on port {}: {error}", host.api.number());

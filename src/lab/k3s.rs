@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use super::datastore;
 use super::faults::Fault;
@@ -21,18 +22,33 @@ impl Host {
     }
 
     /// `systemctl stop k3s`: the API goes away, containers run on.
-    pub fn stop_k3s(&self) -> io::Result<()> {
+    pub async fn stop_k3s(&self) -> io::Result<()> {
         if self.state().power == Power::Running {
             self.state.send_modify(|state| state.power = Power::Stopped);
             self.flush()?;
         }
         self.state.send_modify(|state| state.power = Power::Stopped);
+        self.api_is(false).await;
         Ok(())
     }
 
+    /// Waits until the API's port is open, or closed: `systemctl` returns when that is so.
+    async fn api_is(&self, open: bool) {
+        if open && self.has(&Fault::ApiAway) {
+            return;
+        }
+        // The port follows within a moment; a lab that is about to end must not hang here.
+        for _ in 0..1000 {
+            if TcpStream::connect(("127.0.0.1", self.api.number())).await.is_ok() == open {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// What `k3s-killall.sh` does besides: containers end.
-    pub fn kill_containers(&self) -> io::Result<()> {
-        self.stop_k3s()?;
+    pub async fn kill_containers(&self) -> io::Result<()> {
+        self.stop_k3s().await?;
         self.state.send_modify(|state| state.containers = false);
         Ok(())
     }
@@ -52,6 +68,7 @@ impl Host {
             state.power = Power::Running;
             state.containers = true;
         });
+        self.api_is(true).await;
         Ok(())
     }
 

@@ -133,8 +133,13 @@ impl Lab {
             clusters.push(write::cluster(&host, &identity, &key.public_key().to_openssh()?, &directory));
             let host = Arc::new(host);
             let keys = server::Keys { host: key, client: client.public_key().clone() };
-            tokio::spawn(server::serve(host.clone(), keys));
-            tokio::spawn(http::api(host.clone()));
+            let listening = || -> io::Result<_> {
+                let ssh = host.ssh.listen_if(!host.has(&Fault::Unreachable))?;
+                Ok((ssh, host.api.listen_if(!host.has(&Fault::ApiAway))?))
+            };
+            let (ssh, api) = listening().or_else(trying(|| "cannot listen on loopback".to_owned()))?;
+            tokio::spawn(server::serve(host.clone(), keys, ssh));
+            tokio::spawn(http::api(host.clone(), api));
             tokio::spawn(host.clone().control());
             hosts.insert(host.spec().name.clone(), host);
         }

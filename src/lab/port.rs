@@ -28,6 +28,11 @@ impl Port {
         self.address.port()
     }
 
+    /// Listens, where `now` says that there is somebody to listen.
+    pub fn listen_if(&self, now: bool) -> io::Result<Option<TcpListener>> {
+        now.then(|| self.listen()).transpose()
+    }
+
     /// Listens until the listener is dropped.
     pub fn listen(&self) -> io::Result<TcpListener> {
         let socket = TcpSocket::new_v4()?;

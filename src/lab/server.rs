@@ -12,7 +12,7 @@ use russh::server::{
 };
 use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
@@ -35,8 +35,9 @@ pub(super) struct Keys {
     pub client: PublicKey,
 }
 
-/// Accepts connections for as long as the lab runs.
-pub(super) async fn serve(host: Arc<Host>, keys: Keys) {
+/// Accepts connections for as long as the lab runs. `listener` is the one of the beginning, so that a host answers from
+/// the moment on that it is there.
+pub(super) async fn serve(host: Arc<Host>, keys: Keys, mut listener: Option<TcpListener>) {
     let config = Arc::new(Config {
         keys: vec![keys.host],
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -52,7 +53,7 @@ pub(super) async fn serve(host: Arc<Host>, keys: Keys) {
         if state.wait_for(reachable).await.is_err() {
             return;
         }
-        let listener = match host.ssh.listen() {
+        let listener = match listener.take().map_or_else(|| host.ssh.listen(), Ok) {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!("the lab cannot listen on port {}: {error}", host.ssh.number());

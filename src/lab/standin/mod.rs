@@ -71,7 +71,7 @@ pub fn called(mut words: impl Iterator<Item = OsString>) -> Option<ExitCode> {
 pub async fn answer(host: &Host, program: &str, words: &[String]) -> Done {
     match program {
         "systemctl" => systemctl::run(host, words).await,
-        "k3s-killall.sh" => match host.kill_containers() {
+        "k3s-killall.sh" => match host.kill_containers().await {
             Ok(()) => Done::default(),
             Err(error) => Done::failed(1, format!("{error}\n")),
         },

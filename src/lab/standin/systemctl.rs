@@ -15,7 +15,7 @@ pub(super) async fn run(host: &Host, words: &[String]) -> Done {
         "daemon-reload" | "reset-failed" => Done::default(),
         "start" | "restart" if ours => {
             if *verb == "restart"
-                && let Err(error) = host.stop_k3s()
+                && let Err(error) = host.stop_k3s().await
             {
                 return Done::failed(1, format!("{error}\n"));
             }
@@ -27,7 +27,7 @@ pub(super) async fn run(host: &Host, words: &[String]) -> Done {
                 ),
             }
         }
-        "stop" if ours => match host.stop_k3s() {
+        "stop" if ours => match host.stop_k3s().await {
             Ok(()) => Done::default(),
             Err(error) => Done::failed(1, format!("{error}\n")),
         },
