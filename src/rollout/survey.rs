@@ -33,7 +33,7 @@ pub async fn survey(
             let facts = match result {
                 Ok(Ok(facts)) => Ok(facts),
                 Ok(Err(error)) => {
-                    Err(Failure::new(error.kind(), error.to_string()).read("docs/ssh.md#errors"))
+                    Err(Failure::new(error.kind(), error.to_string()).read("docs/ssh.md#errors-and-what-to-do"))
                 }
                 Err(panic) => Err(Failure::new("fleet-fault", panic)),
             };

@@ -137,8 +137,8 @@ async fn gather<R: Remote>(
 pub fn unasked(error: &RemoteError) -> Outcome {
     let failure = Failure::new(error.kind(), error.to_string());
     match error {
-        RemoteError::HostKey(_) => Outcome::Refused { failure: failure.read("docs/ssh.md#host-keys") },
-        _ => Outcome::Unreachable { failure: failure.read("docs/ssh.md#errors") },
+        RemoteError::HostKey(_) => Outcome::Refused { failure: failure.read("docs/ssh.md#is-it-the-right-host") },
+        _ => Outcome::Unreachable { failure: failure.read("docs/ssh.md#errors-and-what-to-do") },
     }
 }
 
