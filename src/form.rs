@@ -1,5 +1,7 @@
 //! How times, sizes and numbers are written, everywhere.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 
 /// A stretch of time for people: `340 ms`, `5 s`, `1 m 05 s`, `2 h 00 m 09 s`.
@@ -56,6 +58,16 @@ pub fn bytes(bytes: u64) -> String {
         unit = next;
     }
     format!("{}.{} {unit}", tenths.div_euclid(10), tenths % 10)
+}
+
+/// Bytes in hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A moment: `2026-11-22 10:15:00Z`. Always UTC: a fleet has many time zones.

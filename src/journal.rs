@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::{Event, What};
+use crate::form::hex;
 
 /// The open journal of one cluster in one run.
 #[derive(Debug)]
@@ -139,7 +140,7 @@ fn unseal(line: &str) -> Result<String, String> {
 
 fn sum(line: &str) -> String {
     let digest = Sha256::digest(line.as_bytes());
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..4).unwrap_or(&digest))
 }
 
 #[cfg(test)]
@@ -178,7 +179,7 @@ mod tests {
         assert!(error.contains("journal.ndjson:2: damaged: the checksum is wrong"), "{error}");
 
         let without_second: String =
-            text.lines().filter(|l| !l.contains("SHA256")).map(|l| format!("{l}\n")).collect();
+            text.split_inclusive('\n').filter(|line| !line.contains("SHA256")).collect();
         std::fs::write(&path, without_second).unwrap();
         let error = read(&path).unwrap_err().to_string();
         assert!(error.contains(":2: damaged: line number 3 where 2 should be"), "{error}");

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::manifest::{Manifest, Proof};
-use super::sink::hex;
 use crate::files::{make_folder, read_json, sync_folder, write_json};
+use crate::form::hex;
 
 /// A backup's folder: `<root>/<cluster>/<backup id>/`.
 #[derive(Debug, Clone)]

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::manifest::Sealed;
-use super::sink::{encoder, hex};
+use super::sink::encoder;
+use crate::form::hex;
 
 /// Archives a directory of this machine below the backup's folder: archive first, then list. Directories, regular files and symbolic
 /// links; anything else is an error, since a cluster's directory has no business with it.

@@ -154,7 +154,7 @@ pub fn split(stream: &Path, resources: &[Resource], folder: &Path) -> io::Result
         let mut hashed = Hashed { file, hash: Sha256::new() };
         let bytes = io::copy(&mut (&mut source).take(end - begin), &mut hashed)?;
         hashed.file.sync_all()?;
-        let sha256 = super::sink::hex(&hashed.hash.finalize());
+        let sha256 = crate::form::hex(&hashed.hash.finalize());
         let part = Objects { path: resource.path(), count: list.items.len() as u64, bytes, sha256 };
         if parts.insert(resource.file(), part).is_some() {
             return Err(strange(&resource.file()));

@@ -14,9 +14,9 @@ use super::datastore::{COMPARED, Datastore};
 use super::manifest::{Manifest, Part, Proof, SCHEMA, Sealed, What};
 use super::objects::{self, List};
 use super::reader::{Member, Reader};
-use super::sink::hex;
 use super::sums::{Entry, Sums};
 use crate::event::Failure;
+use crate::form::hex;
 use crate::plan::Prove;
 use crate::remote::printable;
 

@@ -1,6 +1,5 @@
 //! Where a stream from a host becomes a compressed file: zstd, hashed as it is written, no byte of it kept in memory.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::pin::Pin;
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::manifest::Sealed;
+use crate::form::hex;
 
 /// zstd's fastest ordinary level: the line, not the disk, is what a copy waits for.
 const LEVEL: i32 = 1;
@@ -96,14 +96,6 @@ pub(super) fn encoder<W: Write>(inner: W) -> io::Result<zstd::stream::write::Enc
     let mut encoder = zstd::stream::write::Encoder::new(inner, LEVEL)?;
     encoder.include_checksum(true)?;
     Ok(encoder)
-}
-
-/// Bytes in hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

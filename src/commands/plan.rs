@@ -151,28 +151,27 @@ pub(super) fn text(said: &Plans) -> String {
 /// The plans in one line a cluster.
 pub(super) fn summary(said: &Plans) -> String {
     let width = said.keys().map(String::len).max().unwrap_or(0);
-    said.iter()
-        .map(|(name, one)| {
-            let line = match one {
-                Said::Plan { plan, held, .. } => format!(
-                    "{} -> {}, {} steps, about {}, of which about {} downtime{}",
-                    plan.from,
-                    plan.to,
-                    plan.steps.len(),
-                    about(plan.expected()),
-                    about(plan.downtime()),
-                    held.as_ref().map_or_else(String::new, |failure| format!(
-                        "; would be refused: {}",
-                        failure.message
-                    ))
-                ),
-                Said::NothingToDo(version) => format!("runs {version}; nothing to do"),
-                Said::Refused(failure) => format!("refused: {}", failure.message),
-                Said::Unreachable(failure) => format!("could not be asked: {}", failure.message),
-            };
-            format!("{name:>width$}: {line}\n")
-        })
-        .collect()
+    let mut text = String::new();
+    for (name, one) in said {
+        let line = match one {
+            Said::Plan { plan, held, .. } => format!(
+                "{} -> {}, {} steps, about {}, of which about {} downtime{}",
+                plan.from,
+                plan.to,
+                plan.steps.len(),
+                about(plan.expected()),
+                about(plan.downtime()),
+                held.as_ref()
+                    .map_or_else(String::new, |failure| format!("; would be refused: {}", failure.message))
+            ),
+            Said::NothingToDo(version) => format!("runs {version}; nothing to do"),
+            Said::Refused(failure) => format!("refused: {}", failure.message),
+            Said::Unreachable(failure) => format!("could not be asked: {}", failure.message),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:>width$}: {line}");
+    }
+    text
 }
 
 /// Trouble first: a cluster that cannot be asked or upgraded must not hide behind another's plan.

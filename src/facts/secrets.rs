@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Write};
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::kubernetes::{or_default, place};
+use crate::form::hex;
 use crate::remote::Command;
 
 /// A Secret. Helm's own release records are left out.
@@ -185,14 +186,6 @@ impl Stored<'_> {
         let by_k3s = name.ends_with(".node-password.k3s") || name == "k3s-serving";
         by_kind || by_helm || by_cert_manager || by_k3s
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -30,13 +30,13 @@ pub async fn survey(
     results
         .into_iter()
         .map(|(name, result)| {
-            let facts = match result {
-                Ok(Ok(facts)) => Ok(facts),
-                Ok(Err(error)) => {
-                    Err(Failure::new(error.kind(), error.to_string()).read("docs/ssh.md#errors-and-what-to-do"))
-                }
-                Err(panic) => Err(Failure::new("fleet-fault", panic)),
-            };
+            let facts =
+                match result {
+                    Ok(Ok(facts)) => Ok(facts),
+                    Ok(Err(error)) => Err(Failure::new(error.kind(), error.to_string())
+                        .read("docs/ssh.md#errors-and-what-to-do")),
+                    Err(panic) => Err(Failure::new("fleet-fault", panic)),
+                };
             (name, facts)
         })
         .collect()

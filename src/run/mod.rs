@@ -137,7 +137,9 @@ async fn gather<R: Remote>(
 pub fn unasked(error: &RemoteError) -> Outcome {
     let failure = Failure::new(error.kind(), error.to_string());
     match error {
-        RemoteError::HostKey(_) => Outcome::Refused { failure: failure.read("docs/ssh.md#is-it-the-right-host") },
+        RemoteError::HostKey(_) => {
+            Outcome::Refused { failure: failure.read("docs/ssh.md#is-it-the-right-host") }
+        }
         _ => Outcome::Unreachable { failure: failure.read("docs/ssh.md#errors-and-what-to-do") },
     }
 }

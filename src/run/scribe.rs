@@ -37,7 +37,7 @@ impl<'a> Scribe<'a> {
     /// Runs a command that must end with exit status 0.
     pub async fn demand<R: Remote>(&mut self, remote: &R, command: &Command) -> Result<Output, Trouble> {
         let output = self.ask(remote, command).await?;
-        if output.success() { Ok(output) } else { Err(Trouble::Failed(self.complaint(command, &output))) }
+        if output.success() { Ok(output) } else { Err(Trouble::Failed(complaint(command, &output))) }
     }
 
     /// Runs a command to its end, whatever its exit status.
@@ -65,7 +65,7 @@ impl<'a> Scribe<'a> {
         let began = Instant::now();
         let answer = remote.stream(command, sink).await;
         let output = self.ended(command, began, answer)?;
-        if output.success() { Ok(output) } else { Err(Trouble::Failed(self.complaint(command, &output))) }
+        if output.success() { Ok(output) } else { Err(Trouble::Failed(complaint(command, &output))) }
     }
 
     /// Records one sentence for people.
@@ -108,13 +108,12 @@ impl<'a> Scribe<'a> {
         })?;
         answer.map_err(|error| lost(&error))
     }
+}
 
-    fn complaint(&self, command: &Command, output: &Output) -> Failure {
-        let said =
-            if command.is_sensitive() { "its output is secret".to_owned() } else { output.complaint() };
-        let line: String = command.line().chars().take(120).collect();
-        Failure::new("command-failed", format!("`{line}` ended with {}: {said}", output.exit))
-    }
+fn complaint(command: &Command, output: &Output) -> Failure {
+    let said = if command.is_sensitive() { "its output is secret".to_owned() } else { output.complaint() };
+    let line: String = command.line().chars().take(120).collect();
+    Failure::new("command-failed", format!("`{line}` ended with {}: {said}", output.exit))
 }
 
 /// A remote error as the trouble of a step: what may have happened is in doubt, what cannot have happened failed.
