@@ -1,7 +1,7 @@
 //! The backup: the steps that save a cluster, the folder that holds it, and the proof that it is whole.
 //!
 //! The copying itself is done by `run`; here is what is to be copied, how it is laid out, and the independent reader that
-//! proves it. In reading order: [`steps`], [`Folder`], [`manifest`], what the copy writes ([`sink`], [`sums`], [`objects`],
+//! proves it. In reading order: [`steps`](fn@steps), [`Folder`], [`manifest`], what the copy writes ([`sink`], [`sums`], [`objects`],
 //! [`local`]), and what reads it back ([`reader`], [`datastore`], [`prove`]).
 
 mod folder;

@@ -95,7 +95,7 @@ impl<'a> From<&'a Cluster> for ClusterRow<'a> {
     }
 }
 
-/// An inventory file of these clusters, with every key said. [`load`](super::load) reads it back to the same clusters (but
+/// An inventory file of these clusters, with every key said. [`load`](fn@super::load) reads it back to the same clusters (but
 /// for `defined_at`), wherever it is put: relative paths are made absolute. Groups are written by name alone.
 ///
 /// # Errors
