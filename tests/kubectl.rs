@@ -54,8 +54,7 @@ struct Call {
 /// The kubectl of this machine.
 fn kubectl() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|path| path.is_file());
+    let found = std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|path| path.is_file());
     if found.is_none() {
         println!("not run: kubectl is not installed (Debian's kubernetes-client)");
     }
@@ -216,7 +215,10 @@ fn a_whole_upgrade_with_its_remedies_goes_through_a_real_kubectl() {
     let said = |form: &Vec<String>| calls.iter().any(|call| call.words.starts_with(form));
     let forms = forms();
     for verb in ["get", "create", "replace", "patch", "annotate"] {
-        assert!(forms.iter().any(|form| form.first().is_some_and(|word| word == verb)), "no {verb}: {forms:?}");
+        assert!(
+            forms.iter().any(|form| form.first().is_some_and(|word| word == verb)),
+            "no {verb}: {forms:?}"
+        );
     }
     let unsaid: Vec<String> = forms.iter().filter(|form| !said(form)).map(|form| form.join(" ")).collect();
     assert!(unsaid.is_empty(), "in src/, but never sent through a real kubectl: {unsaid:#?}");
