@@ -14,8 +14,8 @@ pub(super) const CHECK: Check = Check {
     title: "Nightly jobs",
     when: When::Before,
     judge,
-    remedy: "Start at another time, or acknowledge: the jobs are held for the upgrade and given back. A schedule that cannot be \
-             read must be suspended by hand (`spec.suspend`).",
+    remedy: "Start at another time, or suspend the named jobs (`spec.suspend`) until the upgrade is done. A suspended job is not \
+             looked at, so one whose schedule cannot be read is suspended too.",
 };
 
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
