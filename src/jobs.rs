@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use crate::remote::Command;
 
-/// The loop. `$1` its folder, `$2` seconds after which it fires whatever the lease says.
+/// The loop. `$1` its folder, `$2` seconds after which it fires whatever the lease says. That it fires is written with `echo`: where the
+/// file cannot be written (a full disk), `:` would end the shell, being a special builtin, and k3s would stay stopped.
 const LOOP: &str = r#"
 cd "$1" || exit 1
 echo $$ >pid.new && mv pid.new pid || exit 1
@@ -28,7 +29,7 @@ while [ ! -e disarmed ]; do
     read -r up _ </proc/uptime; now=${up%.*}
     lease=$(cat lease)
     if [ "$now" -gt "${lease:-0}" ] || [ "$now" -gt "$end" ]; then
-        : >fired
+        echo fired >fired
         tries=0
         until [ -e disarmed ] || systemctl start k3s; do
             tries=$((tries + 1)); [ $tries -lt 120 ] || exit 1

@@ -188,7 +188,8 @@ fn gone(flux: &Flux, name: &str) -> Progress {
     }
 }
 
-/// Suspended kustomizations and releases are left out: a check told of them before, and waiting does not move them.
+/// Suspended kustomizations and releases are left out: a check told of them before, and waiting does not move them. So are those of other
+/// sources: what an operator has added himself is not this upgrade's to cure or to wait for.
 fn converged(flux: &Flux, source: &Source) -> Progress {
     if source.suspended {
         return not_yet("GitRepository", &source.namespace, &source.name, "suspended meanwhile");
@@ -202,7 +203,10 @@ fn converged(flux: &Flux, source: &Source) -> Progress {
             None => good += 1,
         }
     }
-    for release in flux.releases.iter().filter(|release| !release.suspended) {
+    let foreign = |release: &&Release| {
+        flux.kustomizations.iter().any(|owner| owner.name == release.owner && owner.source != source.name)
+    };
+    for release in flux.releases.iter().filter(|release| !release.suspended && !foreign(release)) {
         match unready(release) {
             Some(trouble) => waiting.push(trouble),
             None => good += 1,
@@ -294,12 +298,20 @@ mod tests {
     }
 
     #[test]
-    fn foreign_and_suspended_kustomizations_are_not_waited_for() {
+    fn foreign_and_suspended_objects_are_not_waited_for() {
         let foreign =
             Kustomization { source: "stackspout".into(), ..kustomization("extra", OLD, ready("False")) };
+        let release = Release {
+            namespace: "stackspout".into(),
+            name: "extra".into(),
+            owner: "extra".into(),
+            ready: Ready { message: "install retries exhausted".into(), ..ready("False") },
+            ..Release::default()
+        };
         let held = Kustomization { suspended: true, ..kustomization("held", OLD, ready("True")) };
         let flux = Flux {
             kustomizations: vec![foreign, held, kustomization("core", NEW, ready("True"))],
+            releases: vec![release],
             ..Flux::default()
         };
         assert_eq!(

@@ -288,12 +288,16 @@ struct Copied {
 }
 
 async fn copy_of(host: Host, what: Backup, prepare: impl FnOnce(&Folder)) -> Copied {
+    copy_within(Duration::from_secs(3600), host, what, prepare).await
+}
+
+async fn copy_within(time: Duration, host: Host, what: Backup, prepare: impl FnOnce(&Folder)) -> Copied {
     let backups = tempfile::tempdir().unwrap();
     let folder = Folder::create(backups.path(), "acme", "20261122T101500Z-abcd").unwrap();
     prepare(&folder);
     let mut journal = Journal::create(&backups.path().join("journal.ndjson"), "acme", None).unwrap();
     let mut scribe = Scribe::new(&mut journal, "backup/copy", &backups.path().join("step.log")).unwrap();
-    let result = copy(&host, &what, &folder, &mut scribe).await;
+    let result = copy(&host, &what, &folder, time, &mut scribe).await;
     Copied { host, backups, folder, result }
 }
 
@@ -847,6 +851,20 @@ async fn a_copy_that_takes_too_long_fails_and_is_not_in_doubt_once_k3s_runs_agai
     assert!(!copied.host.path("spool").exists());
 }
 
+#[tokio::test]
+async fn a_copy_that_takes_longer_than_its_step_may_is_given_up_and_k3s_started() {
+    let host = Host::new();
+    host.odd_volume();
+    // Without end, until nobody reads it any more.
+    host.program("tar", "PATH=/usr/bin:/bin exec cat /dev/zero");
+    let what = host.what();
+    let copied = copy_within(Duration::from_secs(3), host, what, |_| {}).await;
+    let Err(Trouble::Failed(failure)) = &copied.result else { panic!("{:?}", copied.result) };
+    assert_eq!(failure.cause, "deadline");
+    assert!(copied.host.k3s_runs());
+    assert!(!copied.host.path("spool").exists());
+}
+
 /// Ends the lease, as time would.
 fn expire(host: &Host) {
     fs::write(host.path("spool/watchdog-20261122T101500Z-abcd/lease"), "0").unwrap();
@@ -915,6 +933,25 @@ async fn a_watchdog_fires_when_its_lease_or_its_own_time_is_over_and_goes_on_unt
         assert!(comes_true(|| host.k3s_runs()).await);
         assert!(!ask(&host, &watchdog.is_waiting()).await);
         assert!(ask(&host, &watchdog.disarm()).await);
+    }
+}
+
+/// A full or broken disk is where k3s must be started, not where the one who starts it may give up.
+#[tokio::test]
+async fn a_watchdog_that_can_write_nothing_starts_k3s_all_the_same() {
+    for fault in ["mkdir fired", "rm -r ../watchdog-short"] {
+        let host = Host::new();
+        fs::write(host.path("state"), "inactive\n").unwrap();
+        let spool = host.path("spool");
+        let watchdog = Watchdog::new(spool.to_str().unwrap(), "short");
+        assert!(ask(&host, &watchdog.arm(Duration::from_secs(600), Duration::from_secs(600))).await);
+        let folder = spool.join("watchdog-short");
+        let broken = std::process::Command::new("sh").args(["-c", fault]).current_dir(&folder).status();
+        assert!(broken.unwrap().success());
+        if folder.exists() {
+            fs::write(folder.join("lease"), "0").unwrap();
+        }
+        assert!(comes_true(|| host.k3s_runs()).await, "{fault}");
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, timeout_at};
 
 use super::scribe::here;
 use super::{Scribe, Trouble};
@@ -29,13 +30,20 @@ const SPARE: u64 = 64 << 20;
 /// Where to read on.
 const READ: &str = "docs/backup.md#when-a-copy-fails";
 
-/// Copies what the plan says into the folder. When this returns, k3s runs again, or the trouble says loudly that it does not.
+/// The longest that starting k3s again and disarming the watchdog may take after a copy's own end.
+pub const WAKING: Duration = Duration::from_secs(10 * 60);
+
+/// Copies what the plan says into the folder. When this returns, k3s runs again, or the trouble says loudly that it does not. A copy that
+/// is not done within `time` is given up; whoever drops it later than that must leave it [`WAKING`] besides, or k3s stays stopped until
+/// the watchdog's lease is over.
 pub async fn copy<R: Remote>(
     remote: &R,
     what: &Backup,
     folder: &Folder,
+    time: Duration,
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
+    let ends = Instant::now() + time;
     let parts = parts(remote, what, scribe).await?;
     room(remote, &parts, folder, scribe).await?;
     let k3s = scribe.ask(remote, &Command::new("k3s --version")).await?;
@@ -49,7 +57,13 @@ pub async fn copy<R: Remote>(
     let taken = Timestamp::now();
     let bytes = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.used));
     let mut cold = Cold { watchdog: Watchdog::new(&what.spool, folder.id()), until: taken };
-    let copied = cold.copy(remote, &parts, bytes, folder, scribe).await;
+    let copied =
+        timeout_at(ends, cold.copy(remote, &parts, bytes, folder, scribe)).await.unwrap_or_else(|_| {
+            Err(failed(
+                "deadline",
+                format!("the copy did not end within {} s and was given up", time.as_secs()),
+            ))
+        });
     archived.extend(cold.wake(remote, copied, scribe).await?);
     let manifest = Manifest {
         schema: SCHEMA,

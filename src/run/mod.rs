@@ -254,8 +254,10 @@ impl Ground {
             let failure = Failure::new("backup-not-proven", format!("{} needs a proven backup", step.id));
             return Err(Trouble::Failed(failure));
         }
-        // The loops inside have their own, earlier ends; this one is for what nobody thought of.
-        let limit = step.deadline + Duration::from_secs(60);
+        // What is inside has its own, earlier ends; this one is for what nobody thought of. A copy is never to be dropped while k3s is
+        // stopped, so its own end has time to start k3s again.
+        let rest = if copies { copy::WAKING } else { Duration::from_secs(60) };
+        let limit = step.deadline.saturating_add(rest);
         match tokio::time::timeout(limit, self.verb(remote, step, scribe)).await {
             Ok(result) => result,
             Err(_) if step.class.changes() => Err(Trouble::InDoubt(overdue(step))),
@@ -272,7 +274,7 @@ impl Ground {
         match &step.action {
             Action::Run(command) => scribe.demand(remote, command).await.map(drop),
             Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
-            Action::Backup(what) => copy::copy(remote, what, &self.folder, scribe).await,
+            Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await
             }

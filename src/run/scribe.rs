@@ -49,9 +49,18 @@ impl<'a> Scribe<'a> {
     }
 
     /// Asks the same question once more while waiting: logged, but not journalled, for it changes nothing and is asked hundreds of times.
-    pub async fn look<R: Remote>(&mut self, remote: &R, command: &Command) -> Result<Output, Trouble> {
+    /// `None` when no answer came in time; as the question changes nothing, nothing is in doubt then.
+    pub async fn look<R: Remote>(
+        &mut self,
+        remote: &R,
+        command: &Command,
+    ) -> Result<Option<Output>, Trouble> {
         self.open(command)?;
-        remote.run(command, &mut io::sink()).await.map_err(|error| lost(&error))
+        match remote.run(command, &mut io::sink()).await {
+            Ok(output) => Ok(Some(output)),
+            Err(RemoteError::Deadline(_)) => Ok(None),
+            Err(error) => Err(lost(&error)),
+        }
     }
 
     /// Runs a command that must end with exit status 0 and hands its whole output to `sink`.

@@ -63,9 +63,13 @@ pub async fn until<R: Remote>(
     }
 }
 
-/// One look. A command that fails is the API's absence; only a lost connection is trouble of its own.
+/// One look. A command that fails, or has no end, is the API's absence; only a lost connection is trouble of its own.
 async fn look<R: Remote>(remote: &R, probe: &Probe, scribe: &mut Scribe<'_>) -> Result<Progress, Trouble> {
-    let output = scribe.look(remote, &probes::ask(probe)).await?;
+    let command = probes::ask(probe);
+    let Some(output) = scribe.look(remote, &command).await? else {
+        let allowed = command.time_allowed().as_secs();
+        return Ok(probes::waiting_for_api(&format!("no answer within {allowed} s")));
+    };
     Ok(if !output.success() {
         probes::waiting_for_api(&output.complaint())
     } else if output.dropped > 0 {
@@ -131,4 +135,48 @@ const fn minutes(duration: Duration) -> u64 {
 
 fn failed(cause: &str, message: String) -> Trouble {
     Trouble::Failed(Failure::new(cause, message).read("docs/operating.md#when-waiting-fails"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::io::AsyncWrite;
+
+    use super::*;
+    use crate::journal::Journal;
+    use crate::remote::{Command, Exit, Output, RemoteError};
+
+    /// A host whose API hangs for the first question and answers the second.
+    struct Slow(AtomicU32);
+
+    impl Remote for Slow {
+        async fn run(&self, command: &Command, _: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
+            if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
+                return Err(RemoteError::Deadline(command.time_allowed()));
+            }
+            let stdout = br#"{"kind":"List","items":[]}"#.to_vec();
+            Ok(Output { exit: Exit::Code(0), stdout, stderr: Vec::new(), dropped: 0 })
+        }
+
+        async fn stream(
+            &self,
+            command: &Command,
+            _: &mut (dyn AsyncWrite + Unpin + Send),
+        ) -> Result<Output, RemoteError> {
+            Err(RemoteError::Deadline(command.time_allowed()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_hangs_once_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(&folder.path().join("journal.ndjson"), "acme", None).unwrap();
+        let mut scribe = Scribe::new(&mut journal, "to-0.7/gone", &folder.path().join("log")).unwrap();
+        let probe = Probe::ReleaseGone { name: "oas-secrets".into() };
+        let waited =
+            until(&Slow(AtomicU32::new(0)), &probe, &[], Duration::from_secs(600), &mut scribe).await;
+        assert_eq!(waited, Ok(()));
+    }
 }

@@ -22,6 +22,9 @@ use fleet::inventory::{Cluster, Paths};
 pub(crate) struct Options {
     /// A folder that sessions find first on their `PATH`.
     pub(crate) path_prefix: Option<PathBuf>,
+    /// A folder that is the sessions' `HOME`, instead of that of whoever runs the tests: Debian's bash reads `~/.bashrc` for every
+    /// command of sshd, and what stands there may put folders in front of the `PATH` or take its time.
+    pub(crate) home: Option<PathBuf>,
     /// Types of host key that it has, as `ssh-keygen -t` takes them.
     pub(crate) host_keys: Vec<&'static str>,
     /// Further lines of sshd_config.
@@ -30,7 +33,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { path_prefix: None, host_keys: vec!["ed25519"], config: String::new() }
+        Self { path_prefix: None, home: None, host_keys: vec!["ed25519"], config: String::new() }
     }
 }
 
@@ -110,6 +113,16 @@ impl Sshd {
         self.port
     }
 
+    /// Ends it and every session at once, without a word to the clients' commands, which run on: what a host's sshd that is out of memory
+    /// does. Only processes that it has started itself end, by their numbers.
+    pub(crate) fn kill(&mut self) {
+        let sessions = servers_below(&self.child.id().to_string());
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // One that has ended with its parent needs no end.
+        Command::new("kill").arg("-9").args(&sessions).stderr(Stdio::null()).status().unwrap();
+    }
+
     /// The server's own folder: host keys, `id`, `authorized_keys`.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -183,6 +196,16 @@ impl Drop for Sshd {
     }
 }
 
+/// The processes of sshd that descend from this one: a session has one or, where it is not root's, two.
+fn servers_below(pid: &str) -> Vec<String> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let of_sshd = |pid: &&str| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("sshd"))
+    };
+    let servers = children.split_whitespace().filter(of_sshd);
+    servers.flat_map(|pid| [vec![pid.to_owned()], servers_below(pid)].concat()).collect()
+}
+
 /// Makes a key pair.
 pub(crate) fn keygen(kind: &str, file: &Path, passphrase: &str) {
     let mut command = Command::new(find("ssh-keygen"));
@@ -231,9 +254,17 @@ fn config_text(options: &Options, dir: &Path, port: u16) -> String {
         ("MaxStartups", "100".to_owned()),
         ("LogLevel", "VERBOSE".to_owned()),
     ]);
+    // One line for both: of several, sshd reads the first alone.
+    let mut variables = Vec::new();
     if let Some(prefix) = &options.path_prefix {
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
-        lines.insert("SetEnv", format!("PATH={}:{path}", prefix.display()));
+        variables.push(format!("PATH={}:{path}", prefix.display()));
+    }
+    if let Some(home) = &options.home {
+        variables.push(format!("HOME={}", home.display()));
+    }
+    if !variables.is_empty() {
+        lines.insert("SetEnv", variables.join(" "));
     }
     let keys = options.host_keys.iter().map(|kind| format!("HostKey {dir}/host_{kind}\n"));
     // The first word on a matter is sshd's last, so a test's own lines stand first.
