@@ -1,4 +1,10 @@
 //! Whole upgrades of simulated hosts by the real binary: what is promised of a run, from the first question to the report.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "what cannot be set up fails its test"
+)]
 
 mod lab_support;
 
@@ -566,19 +572,16 @@ fn harmless(value: &Value, path: &Path) {
     }
 }
 
-#[test]
-fn secrets_are_in_the_backup_and_nowhere_else() {
-    const PLANTED: [&str; 5] = [
-        "Kx7planted-in-a-secret-Qz",
-        "Kx7planted-in-the-variables-Qz",
-        "Kx7planted-in-a-volume-Qz",
-        "Kx7planted-as-passphrase-Qz",
-        "Kx7planted-in-an-app-Qz",
-    ];
-    let bench = Bench::new(vec![
-        HostSpec::new("one").fault(Fault::SsoEmptyOauth),
-        HostSpec::new("failing").fault(Fault::CommandFails("create --validate=false".to_owned())),
-    ]);
+/// Secrets as they can be: in secrets, in the variables, in a volume, as passphrase, in an application's own.
+const PLANTED: [&str; 5] = [
+    "Kx7planted-in-a-secret-Qz",
+    "Kx7planted-in-the-variables-Qz",
+    "Kx7planted-in-a-volume-Qz",
+    "Kx7planted-as-passphrase-Qz",
+    "Kx7planted-in-an-app-Qz",
+];
+
+fn plant(bench: &Bench) {
     for host in bench.lab.hosts() {
         for (namespace, name, key, planted) in [
             (FLUX, OAUTH, "wordpress_oauth_client_secret", PLANTED[0]),
@@ -599,7 +602,10 @@ fn secrets_are_in_the_backup_and_nowhere_else() {
         let text = fs::read_to_string(&env).unwrap();
         fs::write(&env, format!("{text}outgoing_mail_smtp_password={}\n", PLANTED[1])).unwrap();
     }
-    // The key is locked with the passphrase; one cluster has it from the environment, the other from a file.
+}
+
+/// One cluster has the passphrase from the environment, the other from a file.
+fn lock_the_key(bench: &Bench) {
     let key = bench.lab.folder().join("id_ed25519");
     let locked = Command::new("ssh-keygen")
         .args(["-q", "-p", "-P", "", "-N", PLANTED[3], "-f"])
@@ -620,6 +626,16 @@ fn secrets_are_in_the_backup_and_nowhere_else() {
         );
     assert_eq!(text.matches("passphrase").count() + text.matches("PASSPHRASE").count(), 4, "{text}");
     fs::write(&inventory, text).unwrap();
+}
+
+#[test]
+fn secrets_are_in_the_backup_and_nowhere_else() {
+    let bench = Bench::new(vec![
+        HostSpec::new("one").fault(Fault::SsoEmptyOauth),
+        HostSpec::new("failing").fault(Fault::CommandFails("create --validate=false".to_owned())),
+    ]);
+    plant(&bench);
+    lock_the_key(&bench);
 
     let mut said = Vec::new();
     let out = bench.path("plan.json");
@@ -642,7 +658,8 @@ fn secrets_are_in_the_backup_and_nowhere_else() {
         let expected = match words[0] {
             "upgrade" | "report" => 3,
             "plan" => 2,
-            "check" => continue,
+            // What this machine is like decides.
+            "check" => ran.code.unwrap(),
             _ => 0,
         };
         let ran = ran.ends(expected);

@@ -179,7 +179,7 @@ pub(crate) fn tree(root: &Path, leave_out: &[&str]) -> BTreeMap<PathBuf, String>
                 folders.push(path.clone());
                 String::new()
             } else if about.is_symlink() {
-                format!("{:?}", fs::read_link(&path).unwrap())
+                format!("{:?}", fs::read_link(&path).unwrap().as_os_str().as_bytes())
             } else if about.is_file() {
                 format!("{:x?}", &Sha256::digest(fs::read(&path).unwrap())[..])
             } else {
@@ -262,9 +262,4 @@ pub(crate) fn control(text: &str) -> Option<char> {
 /// Whether bytes hold other bytes.
 pub(crate) fn holds(bytes: &[u8], what: &[u8]) -> bool {
     bytes.windows(what.len()).any(|window| window == what)
-}
-
-/// A path's bytes, for messages and searches.
-pub(crate) fn name_of(path: &Path) -> &[u8] {
-    path.as_os_str().as_bytes()
 }
