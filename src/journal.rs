@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -54,7 +55,7 @@ pub enum JournalError {
 impl Journal {
     /// Begins a new journal; an existing file is an error. `listener` hears every event once it is on disk.
     pub fn create(path: &Path, cluster: &str, listener: Option<UnboundedSender<Event>>) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
         if let Some(folder) = path.parent() {
             // The new name must survive a power cut as well as the lines do.
             File::open(folder)?.sync_all()?;
@@ -163,6 +164,14 @@ mod tests {
         let events = read(&journal(folder.path())).unwrap();
         assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(events[2].what, What::Finished { outcome: Outcome::NothingToDo });
+    }
+
+    #[test]
+    fn only_its_owner_reads_a_journal() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = std::fs::metadata(journal(folder.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -133,11 +133,11 @@ async fn room<R: Remote>(
     let measured =
         scribe.demand(remote, &there.then("&&", &measure).deadline(measure.time_allowed())).await?;
     let text = measured.text();
-    let kilobytes: u64 = text
-        .split_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok())
-        .ok_or_else(|| failed("strange-answer", "the host does not say how large its folders are"))?;
+    let kilobytes: u64 =
+        text.split_whitespace().next().and_then(|word| word.parse().ok()).ok_or_else(|| {
+            let said: String = crate::remote::printable(text.trim()).chars().take(80).collect();
+            failed("strange-answer", format!("asked how large its folders are, the host says {said:?}"))
+        })?;
     let needed = kilobytes.saturating_mul(1024).saturating_add(SPARE);
     let disk = rustix::fs::statvfs(folder.path()).map_err(|error| here(&error.into()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);

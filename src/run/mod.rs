@@ -259,6 +259,10 @@ impl Ground {
         let rest = if copies { copy::WAKING } else { Duration::from_secs(60) };
         let limit = step.deadline.saturating_add(rest);
         match tokio::time::timeout(limit, self.verb(remote, step, scribe)).await {
+            // What changes nothing cannot be half done: a cut line leaves no doubt there.
+            Ok(Err(Trouble::InDoubt(failure))) if !step.class.changes() => {
+                Err(Trouble::Failed(failure.read("docs/operating.md#when-a-cluster-fails")))
+            }
             Ok(result) => result,
             Err(_) if step.class.changes() => Err(Trouble::InDoubt(overdue(step))),
             Err(_) => Err(Trouble::Failed(overdue(step))),
