@@ -12,22 +12,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use fleet::lab::{Fault, Host, HostSpec, Lab};
+use fleet::lab::{Fault, Host, HostSpec, Lab, OF_THIS_MACHINE};
 use fleet::remote::quote;
 
 const FLEET: &str = env!("CARGO_BIN_EXE_fleet");
-
-/// Warnings about this machine and this hour.
-const ACKNOWLEDGED: [&str; 8] = [
-    "os",
-    "time-zone",
-    "disk-space",
-    "inodes",
-    "memory",
-    "package-manager",
-    "nightly-window",
-    "backup-space",
-];
 
 /// A `k3s` that hands `kubectl` to a real one and notes each call: its words, each ended by a unit separator, then its exit status and what
 /// it said on standard error, ended by a record separator. Everything else is still the lab's.
@@ -95,7 +83,7 @@ fn fleet(lab: &Lab, words: &[&str]) -> Output {
         .arg("--backups")
         .arg(lab.folder().join("backups"))
         .args(words)
-        .args(ACKNOWLEDGED.iter().flat_map(|id| ["--ack", id]))
+        .args(OF_THIS_MACHINE.iter().flat_map(|id| ["--ack", id]))
         .output()
         .unwrap()
 }

@@ -14,23 +14,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fleet::inventory::{self, Cluster};
-use fleet::lab::{Host, HostSpec, Lab, Power};
+use fleet::lab::{Host, HostSpec, Lab, OF_THIS_MACHINE, Power};
 use serde_json::Value;
 use sshd::{Options, Sshd};
 
 const FLEET: &str = env!("CARGO_BIN_EXE_fleet");
-
-/// Warnings about this machine and this hour.
-const ACKNOWLEDGED: [&str; 8] = [
-    "os",
-    "time-zone",
-    "disk-space",
-    "inodes",
-    "memory",
-    "package-manager",
-    "nightly-window",
-    "backup-space",
-];
 
 /// What this waits for is a matter of seconds; a machine that is busy with other tests may need many more.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -97,7 +85,7 @@ impl Site {
     /// `plan` or `upgrade` of all clusters.
     fn all(&self, word: &str) -> Command {
         let mut command = self.fleet(&[word, "--all"]);
-        command.args(ACKNOWLEDGED.iter().flat_map(|id| ["--ack", id]));
+        command.args(OF_THIS_MACHINE.iter().flat_map(|id| ["--ack", id]));
         command
     }
 }

@@ -12,10 +12,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use fleet::facts::{Facts, Known};
-use fleet::inventory::{Cluster, Paths};
+use fleet::inventory::Cluster;
 use fleet::plan::{Action, Objects, Plan};
 use fleet::planner::{self, Planned};
 use fleet::report::plan_text;
@@ -37,25 +36,7 @@ fn facts(case: &Path) -> Facts {
 }
 
 fn cluster() -> Cluster {
-    Cluster {
-        name: "acme".into(),
-        group: String::new(),
-        tags: BTreeSet::new(),
-        address: "203.0.113.7".into(),
-        port: 22,
-        user: "root".into(),
-        identity: Vec::new(),
-        passphrase: None,
-        agent: false,
-        host_key: None,
-        known_hosts: Vec::new(),
-        cluster_uid: None,
-        domain: None,
-        directory: Some("stackspin/clusters/acme".into()),
-        paths: Paths::default(),
-        connect_timeout: Duration::from_secs(20),
-        defined_at: "fleet.toml:1".into(),
-    }
+    Cluster { directory: Some("stackspin/clusters/acme".into()), ..Cluster::new("acme", "203.0.113.7") }
 }
 
 fn said(planned: &Planned) -> String {

@@ -88,34 +88,13 @@ fn volumes(facts: &Facts) -> Vec<VolumeCopy> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::facts::Known;
     use crate::facts::k3s::{Datastore, K3s};
     use crate::facts::volumes::Volume;
-    use crate::inventory::Paths;
 
     fn cluster() -> Cluster {
-        Cluster {
-            name: "acme".into(),
-            group: String::new(),
-            tags: BTreeSet::new(),
-            address: "203.0.113.7".into(),
-            port: 22,
-            user: "root".into(),
-            identity: Vec::new(),
-            passphrase: None,
-            agent: false,
-            host_key: None,
-            known_hosts: Vec::new(),
-            cluster_uid: None,
-            domain: None,
-            directory: Some("clusters/acme".into()),
-            paths: Paths::default(),
-            connect_timeout: Duration::from_secs(10),
-            defined_at: String::new(),
-        }
+        Cluster { directory: Some("clusters/acme".into()), ..Cluster::new("acme", "203.0.113.7") }
     }
 
     fn volume(name: &str, namespace: &str, claim: &str, folder: &str, used: u64) -> Volume {

@@ -9,24 +9,12 @@ use super::upgrade::{self, Wanted};
 use super::{Exit, Trouble, output, plan, select};
 use crate::cli::{Cli, RehearseArgs};
 use crate::inventory::{self, Cluster, Selection};
-use crate::lab::{Fault, HostSpec, Lab};
+use crate::lab::{Fault, HostSpec, Lab, OF_THIS_MACHINE};
 use crate::version::Version;
 use crate::{files, form};
 
 /// How many twins are worked on at once.
 const PARALLEL: usize = 10;
-
-/// Warnings that tell of this machine or of the hour, not of the twins: they run on this machine, and have no nights.
-const OF_THIS_MACHINE: [&str; 8] = [
-    "os",
-    "time-zone",
-    "disk-space",
-    "inodes",
-    "memory",
-    "package-manager",
-    "nightly-window",
-    "backup-space",
-];
 
 /// Rehearses.
 pub(super) async fn run(cli: &Cli, args: &RehearseArgs) -> Result<Exit, Trouble> {

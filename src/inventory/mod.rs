@@ -22,6 +22,9 @@ pub use secret::{SecretError, SecretRef};
 pub use select::{Selection, SelectionError};
 pub use write::{ClusterRow, write};
 
+/// How long connecting and logging in may take, each, where the inventory does not say.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Every cluster of an inventory, by name.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
@@ -82,6 +85,31 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// A cluster of which only name and address are known: everything else is as an inventory that says no more has it. It knows no key
+    /// and no known_hosts file; the agent is the only way in.
+    #[must_use]
+    pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            group: String::new(),
+            tags: BTreeSet::new(),
+            address: address.into(),
+            port: 22,
+            user: "root".to_owned(),
+            identity: Vec::new(),
+            passphrase: None,
+            agent: true,
+            host_key: None,
+            known_hosts: Vec::new(),
+            cluster_uid: None,
+            domain: None,
+            directory: None,
+            paths: Paths::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            defined_at: String::new(),
+        }
+    }
+
     /// `root@203.0.113.7:22`, for people.
     #[must_use]
     pub fn login(&self) -> String {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use toml::Spanned;
 
@@ -10,9 +9,6 @@ use super::fault::{Fault, Page, meant};
 use super::page::{Said, SaidCluster};
 use super::settings::Settings;
 use super::{Cluster, Group};
-
-/// Deadline for connecting, and for logging in, where the inventory says nothing.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// All files, and what is wrong with them.
 pub(super) struct Union<'a> {
@@ -159,13 +155,12 @@ fn finish(page: &Page, said: &SaidCluster, settings: Settings, home: Option<&Pat
     let paths = settings.paths();
     let identity = settings.identity.unwrap_or_default();
     let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.get_ref().clone());
+    let usual = Cluster::new(said.name.get_ref(), text(&said.address).unwrap_or_default());
     Cluster {
-        name: said.name.get_ref().clone(),
         group: text(&said.group).unwrap_or_default(),
         tags: settings.tags,
-        address: text(&said.address).unwrap_or_default(),
-        port: settings.port.unwrap_or(22),
-        user: settings.user.unwrap_or_else(|| "root".to_owned()),
+        port: settings.port.unwrap_or(usual.port),
+        user: settings.user.unwrap_or(usual.user),
         // Without a key file the agent is the only way in; with one it is asked only where the inventory says so.
         agent: settings.agent.unwrap_or(identity.is_empty()),
         identity,
@@ -178,7 +173,9 @@ fn finish(page: &Page, said: &SaidCluster, settings: Settings, home: Option<&Pat
         domain: said.domain.clone(),
         directory: said.directory.clone(),
         paths,
-        connect_timeout: settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+        connect_timeout: settings.connect_timeout.unwrap_or(usual.connect_timeout),
         defined_at: page.spot(&said.name.span()),
+        name: usual.name,
+        address: usual.address,
     }
 }

@@ -1,7 +1,6 @@
 //! Hosts that misbehave as a real sshd will not: each is the library's own server on an in-memory stream, with the clock
 //! paused where time matters. What a real sshd does is in `tests/ssh.rs`.
 
-use std::collections::BTreeSet;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -17,7 +16,6 @@ use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet, Sig};
 use tokio::io::{DuplexStream, ReadBuf};
 
 use super::*;
-use crate::inventory::Paths;
 use crate::remote::Exit;
 
 const MIB: usize = 1 << 20;
@@ -235,25 +233,7 @@ impl Host {
 }
 
 fn cluster() -> Cluster {
-    Cluster {
-        name: "oak".to_owned(),
-        group: String::new(),
-        tags: BTreeSet::new(),
-        address: "203.0.113.7".to_owned(),
-        port: 22,
-        user: "root".to_owned(),
-        identity: Vec::new(),
-        passphrase: None,
-        agent: false,
-        host_key: None,
-        known_hosts: Vec::new(),
-        cluster_uid: None,
-        domain: None,
-        directory: None,
-        paths: Paths::default(),
-        connect_timeout: Duration::from_secs(10),
-        defined_at: "clusters.toml:1".to_owned(),
-    }
+    Cluster { agent: false, ..Cluster::new("oak", "203.0.113.7") }
 }
 
 fn random_key() -> PrivateKey {

@@ -1,6 +1,5 @@
 //! Gathering from a host whose questions a real shell answers, with stand-ins for `k3s`, `systemctl`, `sudo` and `curl`.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -103,27 +102,12 @@ impl Host {
 
     fn cluster(&self) -> Cluster {
         Cluster {
-            name: "acme".into(),
-            group: String::new(),
-            tags: BTreeSet::new(),
-            address: "203.0.113.7".into(),
-            port: 22,
-            user: "root".into(),
-            identity: Vec::new(),
-            passphrase: None,
-            agent: false,
-            host_key: None,
-            known_hosts: Vec::new(),
-            cluster_uid: None,
-            domain: None,
-            directory: None,
             paths: Paths {
                 k3s_data: self.at("k3s").display().to_string(),
                 k3s_config: self.at("etc").display().to_string(),
                 spool: self.at("not/there yet").display().to_string(),
             },
-            connect_timeout: std::time::Duration::from_secs(5),
-            defined_at: "clusters.toml:1".into(),
+            ..Cluster::new("acme", "203.0.113.7")
         }
     }
 

@@ -12,21 +12,9 @@ use std::time::{Duration, Instant};
 
 use fleet::event::Event;
 use fleet::journal;
-use fleet::lab::{Host, HostSpec, Lab};
+use fleet::lab::{Host, HostSpec, Lab, OF_THIS_MACHINE};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-
-/// Warnings that tell of the machine which runs the tests, or of the hour; simulated hosts run on it.
-pub(crate) const OF_THIS_MACHINE: [&str; 8] = [
-    "os",
-    "time-zone",
-    "disk-space",
-    "inodes",
-    "memory",
-    "package-manager",
-    "nightly-window",
-    "backup-space",
-];
 
 /// How long a real process is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
