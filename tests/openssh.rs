@@ -202,6 +202,14 @@ fn two_clusters_are_upgraded_over_real_ssh_servers_with_one_connection_each() {
 
     let again = expect(0, site.all("upgrade"));
     assert!(again.contains("nothing to do"), "{again}");
+
+    // A cluster at the target that has lost a secret, as one does whose run died before it was put back, is not fine.
+    let k3s = site.host("acme").folder().join("bin/k3s");
+    let mut delete = Command::new(k3s);
+    delete.args(["kubectl", "delete", "secret", "oas-oauth-variables", "-n", "flux-system"]);
+    expect(0, delete);
+    let again = expect(3, site.all("upgrade"));
+    assert!(again.contains("flux-system/oas-oauth-variables is missing"), "{again}");
 }
 
 /// A `tar` that begins an archive of a volume and never comes to its end; it ends when nobody reads any more.

@@ -38,7 +38,7 @@ pub(super) fn is_kept(namespace: &str, name: &str) -> bool {
 pub(super) const CHECK: Check = Check {
     id: "secrets",
     title: "Stackspin's secrets",
-    when: When::Before,
+    when: When::Always,
     judge,
     remedy: "Bring a missing secret back from a backup; never let it be made anew while its application's database has the old \
              password. An empty value is found by `k3s kubectl describe secret`, which shows lengths only.",

@@ -102,7 +102,11 @@ fn consider(
     let verdicts = checks::judge_all(None, facts, wish.acknowledged);
     journal.record(What::Judged { when: When::Before, verdicts: verdicts.clone() })?;
     Ok(match planner::plan(facts, wish.cluster, wish.target) {
-        Planned::NothingToDo(_) => Err(Outcome::NothingToDo),
+        Planned::NothingToDo(_) => Err(match unwell(&verdicts) {
+            // At the target, but not well: perhaps an earlier run did not come to its end.
+            Some(failure) => Outcome::Failed { step: None, state: Left::Clean, failure },
+            None => Outcome::NothingToDo,
+        }),
         Planned::Refusal(failure) => Err(Outcome::Refused { failure }),
         Planned::Plan(plan) => match held_back(&verdicts) {
             Some(failure) => Err(Outcome::Refused { failure }),
@@ -163,6 +167,13 @@ pub fn held_back(verdicts: &[Judgement]) -> Option<Failure> {
         );
         Some(Failure::new("warnings", message).read(format!("docs/checks.md#{}", first.check)))
     })
+}
+
+/// Why a cluster at the target is not as an upgrade must leave it. What only an upgrade needs (room, tools, the hour) does not count.
+fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
+    let of_state = |id: &str| checks::find(id).is_some_and(|check| check.when == checks::When::Always);
+    let state: Vec<Judgement> = verdicts.iter().filter(|verdict| of_state(&verdict.check)).cloned().collect();
+    blocked(&state)
 }
 
 fn blocked(verdicts: &[Judgement]) -> Option<Failure> {
