@@ -44,16 +44,16 @@ pub async fn copy<R: Remote>(
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
     let ends = Instant::now() + time;
-    let parts = parts(remote, what, scribe).await?;
-    room(remote, &parts, folder, scribe).await?;
-    let k3s = scribe.ask(remote, &Command::new("k3s --version")).await?;
+    let parts = parts(remote, what, scribe).await.map_err(not_stopped)?;
+    room(remote, &parts, folder, scribe).await.map_err(not_stopped)?;
+    let k3s = scribe.ask(remote, &Command::new("k3s --version")).await.map_err(not_stopped)?;
     let k3s = k3s.text().split_whitespace().nth(2).map(crate::remote::printable).unwrap_or_default();
     let mut archived = Vec::new();
     if let Some(directory) = &what.cluster_dir {
         archived.push(cluster_directory(directory, folder).await?);
     }
     // Last before the stop, so that nothing new is in the datastore that is not in the saved objects.
-    let objects = warm(remote, folder, scribe).await?;
+    let objects = warm(remote, folder, scribe).await.map_err(not_stopped)?;
     let taken = Timestamp::now();
     let bytes = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.used));
     let mut cold = Cold { watchdog: Watchdog::new(&what.spool, folder.id()), until: taken };
@@ -367,6 +367,17 @@ async fn blocking<T: Send + 'static>(
     let done =
         tokio::task::spawn_blocking(work).await.map_err(|error| here(&std::io::Error::other(error)))?;
     done.map_err(|error| here(&error))
+}
+
+/// Trouble before k3s is stopped: only questions were asked so far, so a cut line leaves no doubt.
+fn not_stopped(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Failed(failure) => Trouble::Failed(failure),
+        Trouble::InDoubt(failure) => {
+            let said = format!("{}; k3s was not stopped", failure.message);
+            Trouble::Failed(Failure::new(failure.cause, said).read(READ))
+        }
+    }
 }
 
 fn failed(cause: &str, said: impl Into<String>) -> Trouble {
