@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::inventory::Cluster;
 
-/// Does `work` for each cluster, at most `parallel` at once; every cluster has a result, in order of name. A panic of one is
+/// Does `work` for each cluster, at most `parallel` at once, begun in order; every cluster has a result. A panic of one is
 /// that one's `Err` with its message and leaves the others alone.
 pub async fn each<T, F, W>(
     clusters: Vec<Cluster>,
@@ -31,11 +31,12 @@ where
     let mut tasks = JoinSet::new();
     let mut names = BTreeMap::new();
     for cluster in clusters {
+        // Before the task is started, so that clusters begin in order of name. Nobody closes the semaphore.
+        let turn = Arc::clone(&cap).acquire_owned().await.ok();
         let name = cluster.name.clone();
-        let cap = Arc::clone(&cap);
         let future = work(cluster);
         let task = tasks.spawn(async move {
-            let _turn = cap.acquire_owned().await;
+            let _turn = turn;
             future.await
         });
         names.insert(task.id(), name);
@@ -51,4 +52,49 @@ where
         }
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn clusters(names: &[&str]) -> Vec<Cluster> {
+        names.iter().map(|name| Cluster::new(*name, "203.0.113.7")).collect()
+    }
+
+    #[tokio::test]
+    async fn every_cluster_has_a_result_and_a_panic_is_its_own() {
+        let results = each(clusters(&["ash", "birch", "cedar"]), 2, |cluster| async move {
+            assert_ne!(cluster.name, "birch", "a fault in birch");
+            cluster.name.len()
+        })
+        .await;
+        assert_eq!(results["ash"], Ok(3));
+        assert_eq!(results["cedar"], Ok(5));
+        assert!(results["birch"].as_ref().unwrap_err().contains("a fault in birch"));
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_cap_run_at_once_and_they_begin_in_order() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        each(clusters(&names), 3, |cluster| {
+            begun.lock().unwrap().push(cluster.name);
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                running.fetch_sub(1, Ordering::SeqCst);
+            }
+        })
+        .await;
+        assert_eq!(*begun.lock().unwrap(), names);
+        assert_eq!(most.load(Ordering::SeqCst), 3);
+    }
 }
