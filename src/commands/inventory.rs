@@ -75,8 +75,8 @@ fn table(clusters: &[Cluster]) -> String {
     let head = ["cluster", "group", "tags", "login", "keys", "host key", "defined at"];
     let look = Look::of_stdout();
     // Seven columns of names and paths: a file or a pager takes them unbroken, a terminal as wide as it is.
-    let look = if look.terminal { look } else { Look { width: 160, ..look } };
-    look.finish(&look.table(head, rows, &[0, 3, 6]).to_string())
+    let look = if look.terminal { look } else { Look { width: 200, ..look } };
+    look.finish(&look.table(head, rows, &[0, 3, 4, 6]).to_string())
 }
 
 /// How fleet logs in: the key files, the reference to their passphrase, the agent.

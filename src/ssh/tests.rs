@@ -233,7 +233,7 @@ impl Host {
 }
 
 fn cluster() -> Cluster {
-    Cluster { agent: false, ..Cluster::new("oak", "203.0.113.7") }
+    Cluster { agent: false, connect_timeout: Duration::from_secs(10), ..Cluster::new("oak", "203.0.113.7") }
 }
 
 fn random_key() -> PrivateKey {
