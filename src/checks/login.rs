@@ -8,7 +8,7 @@ pub(super) const CHECK: Check = Check {
     title: "Login with root's rights",
     when: When::Before,
     judge,
-    remedy: "Log in as root with a key, as Stackspin's own installer does, or give the user `sudo` without a password.",
+    remedy: "Log in as root with a key, as Stackspin's own installer does. Commands are sent as they are: sudo is not used yet.",
 };
 
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
@@ -20,7 +20,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
         } else if login.uid == 0 {
             Verdict::pass(format!("logged in as {user}"))
         } else {
-            Verdict::warn(format!("{user} becomes root through sudo; Stackspin's own tools log in as root"))
+            Verdict::warn(format!("{user} could become root through sudo, but commands run as {user}: what needs root will fail"))
         })
     })
 }
