@@ -20,7 +20,9 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
         } else if login.uid == 0 {
             Verdict::pass(format!("logged in as {user}"))
         } else {
-            Verdict::warn(format!("{user} could become root through sudo, but commands run as {user}: what needs root will fail"))
+            Verdict::warn(format!(
+                "{user} could become root through sudo, but commands run as {user}: what needs root will fail"
+            ))
         })
     })
 }

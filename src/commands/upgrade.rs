@@ -121,7 +121,10 @@ fn operator() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+        .unwrap_or_else(|| match rustix::process::getuid() {
+            uid if uid.is_root() => "root".to_owned(),
+            uid => format!("uid {}", uid.as_raw()),
+        });
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{user}@{}", machine.trim())
 }
