@@ -5,11 +5,13 @@
 //! from the journals alone. Text of a host is cleaned once, in the fold; every face may rely on it. `docs/reports.md` tells
 //! how to read them.
 
+mod board;
 mod cluster;
 mod files;
 mod fleet;
 mod fold;
 pub mod json;
+mod lines;
 pub mod live;
 mod markdown;
 mod next;
