@@ -1,19 +1,18 @@
-//! `k3s kubectl`, as far as `fleet` and its tests use it, over the same REST API that a real kubectl uses.
+//! `k3s kubectl`, as far as `fleet` and its tests use it, over the same REST API that a real kubectl uses. Here is how it asks and
+//! reads; [`write`] has the verbs that send whole objects, [`change`] those that change or delete what is there.
 
 use std::fs;
-use std::io::{self, Read as _};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Done;
 use super::request::{Answer, Server};
-use super::typed::{Resource, Typed, named, pretty, read};
+use super::typed::{Resource, Typed, named, read};
 use crate::lab::kinds::Kind;
 
-/// How long `delete` waits for an object to go.
-const GONE: Duration = Duration::from_secs(60);
+mod change;
+mod write;
 
 /// Why kubectl ends: its complaint on standard error; the exit status is 1.
 pub(super) type Complaint = String;
@@ -162,238 +161,6 @@ impl Session {
         if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
     }
 
-    /// `create -f -` and `replace -f -`: one object, several, or a List.
-    fn write(&mut self, typed: &Typed, verb: &str, done: &mut Done) -> Result<(), Complaint> {
-        let file = typed.file.as_deref().ok_or("error: must specify one of -f and -k")?;
-        let mut text = String::new();
-        let read = if file == "-" {
-            io::stdin().read_to_string(&mut text).map(|_| ())
-        } else {
-            fs::read_to_string(file).map(|content| text = content)
-        };
-        read.map_err(|error| format!("error: error reading {file:?}: {error}"))?;
-        let shown = if file == "-" { "STDIN" } else { file };
-        let mut objects = Vec::new();
-        for object in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
-            let mut object = object.map_err(|error| format!("error: error parsing {shown}: {error}"))?;
-            match object["items"].take() {
-                Value::Array(items) if object["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
-                    objects.extend(items);
-                }
-                _ => {
-                    crate::lab::store::remove(&mut object, "items");
-                    objects.push(object);
-                }
-            }
-        }
-        if objects.is_empty() {
-            return Err(format!("error: no objects passed to {verb}"));
-        }
-        let mut complaints = Vec::new();
-        for object in objects {
-            if let Err(complaint) = self.write_one(typed, verb, shown, object, done) {
-                complaints.push(complaint);
-            }
-        }
-        if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
-    }
-
-    fn write_one(
-        &mut self,
-        typed: &Typed,
-        verb: &str,
-        shown: &str,
-        mut object: Value,
-        done: &mut Done,
-    ) -> Result<(), Complaint> {
-        let (version, kind) =
-            (object["apiVersion"].as_str().unwrap_or(""), object["kind"].as_str().unwrap_or(""));
-        if version.is_empty() || kind.is_empty() {
-            let missing: Vec<&str> = [("apiVersion", version), ("kind", kind)]
-                .iter()
-                .filter(|(_, value)| value.is_empty())
-                .map(|(name, _)| {
-                    if *name == "kind" {
-                        "Object 'Kind' is missing"
-                    } else {
-                        "Object 'apiVersion' is missing"
-                    }
-                })
-                .collect();
-            return Err(format!("error: unable to decode {shown:?}: {} in '{object}'", missing.join(", ")));
-        }
-        let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let about =
-            Kind::called(kind).map(Kind::about).filter(|about| about.group == group).ok_or_else(|| {
-                format!(
-                    "error: unable to recognize {shown:?}: no matches for kind {kind:?} in version {:?}",
-                    object["apiVersion"].as_str().unwrap_or("")
-                )
-            })?;
-        let resource = Resource { about, version: version.to_owned() };
-        let said = object["metadata"]["namespace"].as_str().map(str::to_owned);
-        if let (Some(said), Some(asked), true) = (&said, &typed.namespace, about.namespaced)
-            && said != asked
-        {
-            return Err(format!(
-                "error: the namespace from the provided object {said:?} does not match the namespace {asked:?}. You must pass '--namespace={said}' to perform this operation."
-            ));
-        }
-        let namespace = said.or_else(|| typed.namespace.clone()).unwrap_or_else(|| "default".to_owned());
-        let place = resource.place(Some(&namespace));
-        let (answer, word) = if verb == "create" {
-            (self.ask("POST", &place, "application/json", &object)?, "created")
-        } else {
-            let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();
-            let path = format!("{place}/{name}");
-            if object["metadata"]["resourceVersion"].as_str().unwrap_or("").is_empty() {
-                let now = self.fetch(&path)?.json();
-                if now["kind"] != json!("Status") {
-                    object["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
-                }
-            }
-            (self.ask("PUT", &path, "application/json", &object)?, "replaced")
-        };
-        if answer.status >= 400 {
-            let doing = if verb == "create" { "creating" } else { "replacing" };
-            return Err(refusal(&answer, &format!("error when {doing} {shown:?}: ")));
-        }
-        let made = answer.json();
-        done.print(&match typed.output.as_str() {
-            "json" => pretty(&made),
-            _ => format!("{} {word}\n", resource.called(&made)),
-        });
-        Ok(())
-    }
-
-    fn patch(&mut self, typed: &Typed, words: &[String], done: &mut Done) -> Result<(), Complaint> {
-        let (kinds, names) = named(words, "patch")?;
-        let resource = self.resource(&kinds)?;
-        let name = names.first().ok_or("error: resource(s) were provided, but no name was specified")?;
-        let change: Value = serde_json::from_str(&typed.patch)
-            .map_err(|error| format!("error: unable to parse {:?}: {error}", typed.patch))?;
-        let kind = match typed.patch_type.as_str() {
-            "merge" => "application/merge-patch+json",
-            "json" => "application/json-patch+json",
-            "strategic" => "application/strategic-merge-patch+json",
-            other => {
-                return Err(format!("error: --type must be one of [json merge strategic], not {other:?}"));
-            }
-        };
-        let path = format!("{}/{name}", typed.place(&resource));
-        let before = self.found(&path)?;
-        let answer = self.ask("PATCH", &path, kind, &change)?;
-        if answer.status >= 400 {
-            return Err(refusal(&answer, ""));
-        }
-        let after = answer.json();
-        done.out = if typed.output == "json" {
-            pretty(&after)
-        } else {
-            let unchanged = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"];
-            format!("{} patched{}\n", resource.called(&after), if unchanged { " (no change)" } else { "" })
-        };
-        Ok(())
-    }
-
-    fn delete(&mut self, typed: &Typed, words: &[String], done: &mut Done) -> Result<(), Complaint> {
-        let (kinds, names) = named(words, "delete")?;
-        let resource = self.resource(&kinds)?;
-        let place = typed.place(&resource);
-        let mut complaints = Vec::new();
-        for path in self.chosen(typed, &place, &names)? {
-            let answer =
-                self.ask("DELETE", &path, "application/json", &json!({"propagationPolicy": "Background"}))?;
-            match answer.status {
-                404 if typed.ignore_missing => continue,
-                400.. => {
-                    complaints.push(refusal(&answer, ""));
-                    continue;
-                }
-                _ => {}
-            }
-            let name = path.rsplit('/').next().unwrap_or("");
-            done.print(&format!("{} {name:?} deleted\n", resource.singular()));
-            let began = Instant::now();
-            while !typed.no_wait && self.fetch(&path)?.status != 404 {
-                if began.elapsed() > GONE {
-                    complaints.push(format!("error: timed out waiting for the condition on {name}"));
-                    break;
-                }
-                pause();
-            }
-        }
-        if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
-    }
-
-    /// `annotate` and `label`.
-    fn mark(
-        &mut self,
-        typed: &Typed,
-        verb: &str,
-        words: &[String],
-        done: &mut Done,
-    ) -> Result<(), Complaint> {
-        let is_mark = |word: &&String| word.contains('=') || word.ends_with('-');
-        let (marks, words): (Vec<&String>, Vec<&String>) = words.iter().partition(is_mark);
-        let words: Vec<String> = words.into_iter().cloned().collect();
-        let (kinds, names) = named(&words, verb)?;
-        let resource = self.resource(&kinds)?;
-        let place = typed.place(&resource);
-        let part = if verb == "annotate" { "annotations" } else { "labels" };
-        let mut change = json!({});
-        for mark in marks {
-            match mark.split_once('=') {
-                Some((name, value)) => change[name] = json!(value),
-                None => change[mark.trim_end_matches('-')] = Value::Null,
-            }
-        }
-        for path in self.chosen(typed, &place, &names)? {
-            let before = self.found(&path)?;
-            let clash = change.as_object().into_iter().flatten().find(|(name, value)| {
-                let old = &before["metadata"][part][name.as_str()];
-                !value.is_null() && !old.is_null() && old != *value
-            });
-            if let (Some((name, _)), false) = (clash, typed.overwrite) {
-                let old = before["metadata"][part][name.as_str()].as_str().unwrap_or("");
-                return Err(format!(
-                    "error: --overwrite is false but found the following declared {part}: '{name}' already has a value ({old})"
-                ));
-            }
-            let answer = self.ask(
-                "PATCH",
-                &path,
-                "application/merge-patch+json",
-                &json!({"metadata": {part: change}}),
-            )?;
-            if answer.status >= 400 {
-                return Err(refusal(&answer, ""));
-            }
-            let word = if verb == "annotate" { "annotated" } else { "labeled" };
-            done.print(&format!("{} {word}\n", resource.called(&answer.json())));
-        }
-        Ok(())
-    }
-
-    fn scale(&mut self, typed: &Typed, words: &[String], done: &mut Done) -> Result<(), Complaint> {
-        let (kinds, names) = named(words, "scale")?;
-        let resource = self.resource(&kinds)?;
-        let replicas = typed.replicas.ok_or(
-            "error: The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
-        )?;
-        for path in self.chosen(typed, &typed.place(&resource), &names)? {
-            let before = self.found(&path)?;
-            let body = json!({"spec": {"replicas": replicas}});
-            let answer =
-                self.ask("PATCH", &format!("{path}/scale"), "application/merge-patch+json", &body)?;
-            if answer.status >= 400 {
-                return Err(refusal(&answer, ""));
-            }
-            done.print(&format!("{} scaled\n", resource.called(&before)));
-        }
-        Ok(())
-    }
-
     /// One object that must be there.
     fn found(&mut self, path: &str) -> Result<Value, Complaint> {
         let answer = self.fetch(path)?;
@@ -439,9 +206,4 @@ fn refusal(answer: &Answer, doing: &str) -> Complaint {
         Some("") | None => format!("Error from server: {doing}{message}"),
         Some(reason) => format!("Error from server ({reason}): {doing}{message}"),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the stand-in is a process of its own, without a runtime")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(25));
 }

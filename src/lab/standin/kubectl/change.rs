@@ -1,0 +1,162 @@
+//! Verbs that change or delete objects which are there: `patch`, `annotate`, `label`, `scale`, `delete`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::super::Done;
+use super::super::typed::{Typed, named, pretty};
+use super::{Complaint, Session, refusal};
+
+/// How long `delete` waits for an object to go.
+const GONE: Duration = Duration::from_secs(60);
+
+impl Session {
+    pub(super) fn patch(
+        &mut self,
+        typed: &Typed,
+        words: &[String],
+        done: &mut Done,
+    ) -> Result<(), Complaint> {
+        let (kinds, names) = named(words, "patch")?;
+        let resource = self.resource(&kinds)?;
+        let name = names.first().ok_or("error: resource(s) were provided, but no name was specified")?;
+        let change: Value = serde_json::from_str(&typed.patch)
+            .map_err(|error| format!("error: unable to parse {:?}: {error}", typed.patch))?;
+        let kind = match typed.patch_type.as_str() {
+            "merge" => "application/merge-patch+json",
+            "json" => "application/json-patch+json",
+            "strategic" => "application/strategic-merge-patch+json",
+            other => {
+                return Err(format!("error: --type must be one of [json merge strategic], not {other:?}"));
+            }
+        };
+        let path = format!("{}/{name}", typed.place(&resource));
+        let before = self.found(&path)?;
+        let answer = self.ask("PATCH", &path, kind, &change)?;
+        if answer.status >= 400 {
+            return Err(refusal(&answer, ""));
+        }
+        let after = answer.json();
+        done.out = if typed.output == "json" {
+            pretty(&after)
+        } else {
+            let unchanged = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"];
+            format!("{} patched{}\n", resource.called(&after), if unchanged { " (no change)" } else { "" })
+        };
+        Ok(())
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        typed: &Typed,
+        words: &[String],
+        done: &mut Done,
+    ) -> Result<(), Complaint> {
+        let (kinds, names) = named(words, "delete")?;
+        let resource = self.resource(&kinds)?;
+        let place = typed.place(&resource);
+        let mut complaints = Vec::new();
+        for path in self.chosen(typed, &place, &names)? {
+            let answer =
+                self.ask("DELETE", &path, "application/json", &json!({"propagationPolicy": "Background"}))?;
+            match answer.status {
+                404 if typed.ignore_missing => continue,
+                400.. => {
+                    complaints.push(refusal(&answer, ""));
+                    continue;
+                }
+                _ => {}
+            }
+            let name = path.rsplit('/').next().unwrap_or("");
+            done.print(&format!("{} {name:?} deleted\n", resource.singular()));
+            let began = Instant::now();
+            while !typed.no_wait && self.fetch(&path)?.status != 404 {
+                if began.elapsed() > GONE {
+                    complaints.push(format!("error: timed out waiting for the condition on {name}"));
+                    break;
+                }
+                pause();
+            }
+        }
+        if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
+    }
+
+    /// `annotate` and `label`.
+    pub(super) fn mark(
+        &mut self,
+        typed: &Typed,
+        verb: &str,
+        words: &[String],
+        done: &mut Done,
+    ) -> Result<(), Complaint> {
+        let is_mark = |word: &&String| word.contains('=') || word.ends_with('-');
+        let (marks, words): (Vec<&String>, Vec<&String>) = words.iter().partition(is_mark);
+        let words: Vec<String> = words.into_iter().cloned().collect();
+        let (kinds, names) = named(&words, verb)?;
+        let resource = self.resource(&kinds)?;
+        let place = typed.place(&resource);
+        let part = if verb == "annotate" { "annotations" } else { "labels" };
+        let mut change = json!({});
+        for mark in marks {
+            match mark.split_once('=') {
+                Some((name, value)) => change[name] = json!(value),
+                None => change[mark.trim_end_matches('-')] = Value::Null,
+            }
+        }
+        for path in self.chosen(typed, &place, &names)? {
+            let before = self.found(&path)?;
+            let clash = change.as_object().into_iter().flatten().find(|(name, value)| {
+                let old = &before["metadata"][part][name.as_str()];
+                !value.is_null() && !old.is_null() && old != *value
+            });
+            if let (Some((name, _)), false) = (clash, typed.overwrite) {
+                let old = before["metadata"][part][name.as_str()].as_str().unwrap_or("");
+                return Err(format!(
+                    "error: --overwrite is false but found the following declared {part}: '{name}' already has a value ({old})"
+                ));
+            }
+            let answer = self.ask(
+                "PATCH",
+                &path,
+                "application/merge-patch+json",
+                &json!({"metadata": {part: change}}),
+            )?;
+            if answer.status >= 400 {
+                return Err(refusal(&answer, ""));
+            }
+            let word = if verb == "annotate" { "annotated" } else { "labeled" };
+            done.print(&format!("{} {word}\n", resource.called(&answer.json())));
+        }
+        Ok(())
+    }
+
+    pub(super) fn scale(
+        &mut self,
+        typed: &Typed,
+        words: &[String],
+        done: &mut Done,
+    ) -> Result<(), Complaint> {
+        let (kinds, names) = named(words, "scale")?;
+        let resource = self.resource(&kinds)?;
+        let replicas = typed.replicas.ok_or(
+            "error: The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
+        )?;
+        for path in self.chosen(typed, &typed.place(&resource), &names)? {
+            let before = self.found(&path)?;
+            let body = json!({"spec": {"replicas": replicas}});
+            let answer =
+                self.ask("PATCH", &format!("{path}/scale"), "application/merge-patch+json", &body)?;
+            if answer.status >= 400 {
+                return Err(refusal(&answer, ""));
+            }
+            done.print(&format!("{} scaled\n", resource.called(&before)));
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stand-in is a process of its own, without a runtime")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(25));
+}
