@@ -36,6 +36,7 @@ mod spec;
 pub mod standin;
 mod store;
 mod volumes;
+mod workloads;
 mod write;
 
 pub use faults::{Fault, HELP, UnknownFault};

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::flux::World;
 use super::kinds::SECRET;
-use super::manifests::{Product, web, workloads};
+use super::manifests::Product;
 use super::store::{Key, Store, base64, sha1};
+use super::workloads::{web, workloads};
 use crate::version::Version;
 
 /// The Helm release's name: `spec.releaseName`, else the object's.
