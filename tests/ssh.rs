@@ -1,4 +1,4 @@
-//! The SSH room against a real OpenSSH server. What a real one cannot be made to do is in `src/ssh/tests.rs`.
+//! The SSH room against a real OpenSSH server. What a real one cannot be made to do is in `src/ssh/tests/`.
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod sshd;
