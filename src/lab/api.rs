@@ -10,12 +10,14 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 
+use super::changes::Change;
 use super::discovery;
 use super::host::Host;
 use super::kinds::{self, Kind};
 use super::patch;
+use super::refusal::Refusal;
 use super::selector::Selector;
-use super::store::{Change, Key, Part, Refusal, Store};
+use super::store::{Key, Part, Store};
 
 /// A whole answer, or the events of a watch as they come.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;

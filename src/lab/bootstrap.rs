@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::encoding::base64;
 use super::faults::Fault;
 use super::flux::{Controllers, World};
 use super::manifests::{FLUX, Product};
 use super::release;
 use super::spec::{HostSpec, Vintage};
-use super::store::{Store, base64};
+use super::store::Store;
 use crate::version::Version;
 
 /// The names of the nodes' and system's own workloads.

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::store::sha1;
+use super::encoding::sha1;
 
 /// The user of web servers in Debian's images.
 const WWW_DATA: u32 = 33;

@@ -309,7 +309,7 @@ impl Host {
                 .create(true)
                 .append(true)
                 .open(path)
-                .and_then(|mut file| writeln!(file, "{}", super::store::now()));
+                .and_then(|mut file| writeln!(file, "{}", super::encoding::now()));
             if let Err(error) = line {
                 tracing::debug!("a container cannot write: {error}");
             }

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::encoding::{base64, sha1};
 use super::flux::World;
 use super::kinds::SECRET;
 use super::manifests::Product;
-use super::store::{Key, Store, base64, sha1};
+use super::store::{Key, Store};
 use super::workloads::{web, workloads};
 use crate::version::Version;
 

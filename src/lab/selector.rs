@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::kinds::{self, Kind};
-use super::store::Refusal;
+use super::refusal::Refusal;
 
 /// A selector over labels and fields.
 #[derive(Debug, Default)]

@@ -1,17 +1,16 @@
 //! The objects of a simulated cluster, with the rules of the Kubernetes API for writing them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
-use sha1::{Digest, Sha1};
+use serde_json::{Value, json};
 
+use super::changes::{Change, Changes};
+use super::encoding::{base64, now, uid};
 use super::kinds::{self, Kind};
+use super::object::{copy, differs, finalizers, has_status, remove};
+use super::refusal::Refusal;
 use super::spec::Vintage;
-
-/// How many past events a watch may still ask for.
-const REMEMBERED: usize = 128;
 
 /// Where an object is. Ordered by kind, namespace, name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,60 +41,6 @@ impl Key {
     }
 }
 
-/// What happened to an object.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// `ADDED`, `MODIFIED` or `DELETED`.
-    pub what: &'static str,
-    /// The object.
-    pub key: Key,
-    /// As it is now; as it was last, where it is deleted.
-    pub object: Arc<Value>,
-    /// The store's revision with this change.
-    pub revision: u64,
-}
-
-/// Why the API refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// HTTP status.
-    pub code: u16,
-    /// One word: `NotFound`.
-    pub reason: &'static str,
-    /// One sentence.
-    pub message: String,
-}
-
-impl Refusal {
-    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into() }
-    }
-
-    /// There is no such object.
-    #[must_use]
-    pub fn not_found(kind: Kind, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} {name:?} not found", kind.qualified()))
-    }
-
-    /// What was sent makes no sense.
-    #[must_use]
-    pub fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(400, "BadRequest", message)
-    }
-
-    /// Somebody else was faster.
-    fn conflict(kind: Kind, name: &str) -> Self {
-        Self::new(
-            409,
-            "Conflict",
-            format!(
-                "Operation cannot be fulfilled on {} {name:?}: the object has been modified; please apply your changes to the latest version and try again",
-                kind.qualified()
-            ),
-        )
-    }
-}
-
 /// Which part of an object a write may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -115,9 +60,7 @@ pub struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     revision: u64,
     made: u64,
-    changes: VecDeque<Change>,
-    dirty: BTreeSet<Key>,
-    watchers: tokio::sync::broadcast::Sender<Change>,
+    changes: Changes,
 }
 
 impl Store {
@@ -130,9 +73,7 @@ impl Store {
             objects: BTreeMap::new(),
             revision: 1,
             made: 0,
-            changes: VecDeque::new(),
-            dirty: BTreeSet::new(),
-            watchers: tokio::sync::broadcast::Sender::new(64),
+            changes: Changes::default(),
         }
     }
 
@@ -369,7 +310,12 @@ impl Store {
     pub fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
         let old = self.objects.remove(key)?;
         self.revision += 1;
-        self.tell(Change { what: "DELETED", key: key.clone(), object: old.clone(), revision: self.revision });
+        self.changes.tell(Change {
+            what: "DELETED",
+            key: key.clone(),
+            object: old.clone(),
+            revision: self.revision,
+        });
         if matches!(key.kind, kinds::DEPLOYMENT | kinds::REPLICA_SET | kinds::STATEFUL_SET) {
             let uid = old["metadata"]["uid"].clone();
             let owned: Vec<Key> = [kinds::REPLICA_SET, kinds::POD]
@@ -388,32 +334,25 @@ impl Store {
     /// Follows changes from now on; with the past ones after `revision`. `None` where they are no longer remembered.
     #[must_use]
     pub fn watch(&self, revision: u64) -> Option<(Vec<Change>, tokio::sync::broadcast::Receiver<Change>)> {
-        let oldest = self.changes.front().map_or(self.revision, |change| change.revision);
-        if revision != 0 && revision + 1 < oldest {
-            return None;
-        }
-        let past = self.changes.iter().filter(|change| change.revision > revision).cloned().collect();
-        Some((past, self.watchers.subscribe()))
+        self.changes.watch(revision, self.revision)
     }
 
     /// The keys changed since this was last asked.
     pub fn take_dirty(&mut self) -> BTreeSet<Key> {
-        std::mem::take(&mut self.dirty)
+        self.changes.take_dirty()
     }
 
     /// Whether something was changed since.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        self.changes.is_dirty()
     }
 
     /// Takes over objects from a datastore in place of all that are there. Nobody is told: k3s was away.
     pub fn load(&mut self, objects: BTreeMap<Key, Arc<Value>>, revision: u64) {
         self.objects = objects;
         self.revision = self.revision.max(revision) + 1;
-        self.changes.clear();
-        self.dirty.clear();
-        self.watchers = tokio::sync::broadcast::Sender::new(64);
+        self.changes = Changes::default();
     }
 
     /// A UID that this store has not given before.
@@ -444,87 +383,7 @@ impl Store {
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
         let object = Arc::new(object);
         self.objects.insert(key.clone(), object.clone());
-        self.tell(Change { what, key, object: object.clone(), revision: self.revision });
+        self.changes.tell(Change { what, key, object: object.clone(), revision: self.revision });
         object
     }
-
-    fn tell(&mut self, change: Change) {
-        self.dirty.insert(change.key.clone());
-        // Nobody may be watching.
-        let _ = self.watchers.send(change.clone());
-        if self.changes.len() == REMEMBERED {
-            self.changes.pop_front();
-        }
-        self.changes.push_back(change);
-    }
-}
-
-/// Whether clients write the status of this kind at its own place only.
-fn has_status(kind: Kind) -> bool {
-    kind.about().generation
-        || matches!(kind, kinds::POD | kinds::NODE | kinds::NAMESPACE | kinds::PV | kinds::PVC)
-}
-
-/// Whether anything but metadata and status differs.
-fn differs(old: &Value, new: &Value) -> bool {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
-    let part = |name: &String| !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind");
-    old.keys().chain(new.keys()).filter(|name| part(name)).any(|name| old.get(name) != new.get(name))
-}
-
-/// Its finalizers.
-#[must_use]
-pub(super) fn finalizers(object: &Value) -> &[Value] {
-    object["metadata"]["finalizers"].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn copy(from: &Value, to: &mut Value, name: &str) {
-    match from.get(name) {
-        Some(value) => to[name] = value.clone(),
-        None => remove(to, name),
-    }
-}
-
-/// Takes a field out of an object.
-pub(super) fn remove(object: &mut Value, name: &str) {
-    if let Some(map) = object.as_object_mut() {
-        Map::remove(map, name);
-    }
-}
-
-/// A text in base64, as Secrets hold it.
-#[must_use]
-pub(super) fn base64(text: impl AsRef<[u8]>) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
-}
-
-/// Base64 read back; empty where it is none.
-#[must_use]
-pub(super) fn plain(text: &str) -> Vec<u8> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default()
-}
-
-/// Now, as Kubernetes writes times.
-#[must_use]
-pub(super) fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// The SHA-1 of a text in hex.
-#[must_use]
-pub(super) fn sha1(text: &str) -> String {
-    Sha1::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-/// A UID made from a text.
-#[must_use]
-pub(super) fn uid(text: &str) -> String {
-    let hex = sha1(text);
-    format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::content;
 use super::kinds::{Kind, POD, PV, PVC};
-use super::store::{Key, Store, finalizers, remove};
+use super::object::{finalizers, remove};
+use super::store::{Key, Store};
 
 const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";

@@ -50,7 +50,7 @@ pub(super) fn host(path: &Path, spec: HostSpec, fleet: &Path, address: &str) -> 
     let data = host.k3s_data();
     let token = format!(
         "K10{}::server:{}\n",
-        super::store::sha1(&host.spec().name),
+        super::encoding::sha1(&host.spec().name),
         super::release::letters("token")
     );
     private(&data.join("server/token"), &token)?;

@@ -6,11 +6,13 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{Controllers, World};
+use crate::lab::encoding::{base64, now as date, plain, sha1};
 use crate::lab::faults::Fault;
 use crate::lab::kinds::{CONFIG_MAP, RELEASE, SECRET};
+use crate::lab::object::finalizers;
 use crate::lab::release;
 use crate::lab::spec::Vintage;
-use crate::lab::store::{Key, Store, base64, finalizers, now as date, plain, sha1};
+use crate::lab::store::{Key, Store};
 
 /// Annotations of Flux 2.2 and later.
 const RESET: &str = "reconcile.fluxcd.io/resetAt";
@@ -175,7 +177,7 @@ fn reconcile(
             }
             Outcome::Released => {
                 for counter in ["failures", "installFailures", "upgradeFailures"] {
-                    crate::lab::store::remove(&mut object["status"], counter);
+                    crate::lab::object::remove(&mut object["status"], counter);
                 }
                 object["status"]["lastReleaseRevision"] = json!(number + 1);
                 if vintage >= Vintage::V1 {

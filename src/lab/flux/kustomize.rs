@@ -6,11 +6,12 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::{Controllers, World};
+use crate::lab::encoding::plain;
 use crate::lab::faults::Fault;
 use crate::lab::kinds::{KUSTOMIZATION, SECRET, SOURCE};
 use crate::lab::manifests::{CLIENTS, Product};
 use crate::lab::spec::Vintage;
-use crate::lab::store::{Key, Store, plain};
+use crate::lab::store::{Key, Store};
 use crate::version::{Revision, Version};
 
 /// The labels by which a kustomization knows its objects.
@@ -295,7 +296,7 @@ fn write_inventory(object: &mut Value, vintage: Vintage, revision: &str, applied
         let entries: Vec<Value> =
             kinds.iter().map(|(namespace, kinds)| json!({"namespace": namespace, "kinds": kinds})).collect();
         object["status"]["snapshot"] =
-            json!({"checksum": crate::lab::store::sha1(revision), "entries": entries});
+            json!({"checksum": crate::lab::encoding::sha1(revision), "entries": entries});
         return;
     }
     let entries: Vec<Value> = applied

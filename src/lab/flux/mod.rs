@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::encoding::now;
 use super::faults::Fault;
 use super::kinds::Kind;
 use super::spec::{HostSpec, Vintage};
-use super::store::{Key, Store, now};
+use super::store::{Key, Store};
 
 mod helm;
 mod kustomize;
@@ -191,7 +192,7 @@ fn handled(object: &mut Value) {
 
 /// Sees to it that the object is not deleted without its controller.
 fn hold(object: &mut Value) {
-    if super::store::finalizers(object).is_empty() && !leaving(object) {
+    if super::object::finalizers(object).is_empty() && !leaving(object) {
         object["metadata"]["finalizers"] = json!([FINALIZER]);
     }
 }

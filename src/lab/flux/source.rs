@@ -5,10 +5,11 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{Controllers, World};
+use crate::lab::encoding::{now as date, sha1};
 use crate::lab::faults::Fault;
 use crate::lab::kinds::SOURCE;
 use crate::lab::spec::{RevisionFormat, Vintage};
-use crate::lab::store::{Store, now as date, sha1};
+use crate::lab::store::Store;
 use crate::version::Version;
 
 /// Branches besides those of releases that the simulated Git server has.

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{Controllers, World};
+use crate::lab::encoding::{base64, now, sha1};
 use crate::lab::faults::Fault;
 use crate::lab::kinds::{DEPLOYMENT, Kind, NAMESPACE, POD, PV, PVC, REPLICA_SET, SECRET, STATEFUL_SET};
-use crate::lab::store::{Key, Store, base64, finalizers, now, sha1};
+use crate::lab::object::finalizers;
+use crate::lab::store::{Key, Store};
 use crate::lab::volumes;
 
 pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &World<'_>) {

@@ -79,7 +79,7 @@ pub async fn answer(host: &Host, program: &str, words: &[String]) -> Done {
             Some("--version" | "-v") => Done::said(format!(
                 "k3s version {} ({})\ngo version go1.16.8\n",
                 host.k3s_version(),
-                &super::store::sha1(host.k3s_version())[..8]
+                &super::encoding::sha1(host.k3s_version())[..8]
             )),
             Some("check-config") => Done::said("STATUS: pass\n"),
             other => Done::failed(1, format!("No help topic for '{}'\n", other.unwrap_or(""))),

@@ -30,7 +30,7 @@ impl Session {
                     objects.extend(items);
                 }
                 _ => {
-                    crate::lab::store::remove(&mut object, "items");
+                    crate::lab::object::remove(&mut object, "items");
                     objects.push(object);
                 }
             }
