@@ -47,7 +47,7 @@ pub(super) async fn load(cluster: &Cluster) -> Result<Keys, RemoteError> {
                 },
                 (None, Some(public)) if cluster.agent => keys.locked.push(public),
                 (None, _) => keys.troubles.push(format!(
-                    "{} is encrypted and the inventory does not say where its passphrase is: passphrase = {{ prompt = true }}, or another reference",
+                    "{} is encrypted and the inventory does not say where its passphrase is (`passphrase`, for example {{ prompt = true }})",
                     file.display()
                 )),
             },
