@@ -22,6 +22,9 @@ pub enum Planned {
 /// Plans the next rung for one cluster.
 #[must_use]
 pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
+    if let Some(failure) = mistaken(facts, cluster) {
+        return Planned::Refusal(failure);
+    }
     let from = match facts.installed() {
         Installed::Version(version) => version,
         other => return Planned::Refusal(unclear(&other, cluster)),
@@ -59,6 +62,30 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         notes: (rung.notes)(facts),
         rest: rest.iter().map(|rung| rung.to).collect(),
     }))
+}
+
+/// Whether this is another cluster than the inventory means: what it pins must be what was found (promise M3, as far as facts tell).
+fn mistaken(facts: &Facts, cluster: &Cluster) -> Option<Failure> {
+    let found_uid = facts.identity.get().map(|identity| identity.cluster_uid.as_str());
+    let found_domain = facts.variables.get().map(|variables| variables.domain.as_str());
+    let pinned =
+        [("cluster_uid", &cluster.cluster_uid, found_uid), ("domain", &cluster.domain, found_domain)];
+    pinned.into_iter().find_map(|(key, pinned, found)| {
+        let pinned = pinned.as_deref()?;
+        let said = match found {
+            Ok(found) if found.eq_ignore_ascii_case(pinned) => return None,
+            Ok("") => "says none".to_owned(),
+            Ok(found) => format!("is {found}"),
+            Err(why) => format!("cannot be told: {why}"),
+        };
+        let message = format!(
+            "the inventory ({}) pins {key} {pinned}, but that of {} {said}. Either the address is another cluster's, or the inventory \
+             is wrong; nothing is done until they agree",
+            cluster.defined_at,
+            cluster.login()
+        );
+        Some(Failure::new("identity-differs", message).read("docs/inventory.md#identity"))
+    })
 }
 
 fn refusal(cause: &str, message: String) -> Planned {
@@ -105,4 +132,46 @@ fn no_rung(gap: Version, target: Version) -> Failure {
         )
     };
     failure.read("docs/migrations.md#refusals")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Known;
+    use crate::facts::identity::Identity;
+    use crate::facts::variables::Variables;
+
+    fn found(uid: &str, domain: &str) -> Facts {
+        let identity =
+            Identity { cluster_uid: uid.into(), machine_id: String::new(), namespaces: Vec::new() };
+        let variables = Variables { domain: domain.into(), ..Variables::default() };
+        Facts { identity: Known::Is(identity), variables: Known::Is(variables), ..Facts::default() }
+    }
+
+    fn pinned(uid: &str, domain: &str) -> Cluster {
+        let cluster = Cluster::new("acme", "203.0.113.7");
+        Cluster { cluster_uid: Some(uid.into()), domain: Some(domain.into()), ..cluster }
+    }
+
+    fn cause(facts: &Facts, cluster: &Cluster) -> String {
+        match plan(facts, cluster, Version::V0_7) {
+            Planned::Refusal(failure) => failure.cause,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn another_cluster_than_the_inventory_means_is_refused() {
+        let facts = found("c3a1", "acme.example.org");
+        assert_eq!(cause(&facts, &pinned("ffff", "acme.example.org")), "identity-differs");
+        assert_eq!(cause(&facts, &pinned("c3a1", "bikes.example.org")), "identity-differs");
+        assert_eq!(cause(&Facts::default(), &pinned("c3a1", "acme.example.org")), "identity-differs");
+    }
+
+    #[test]
+    fn the_cluster_that_is_meant_and_one_without_pins_go_on_to_the_version() {
+        let facts = found("c3a1", "acme.example.org");
+        assert_eq!(cause(&facts, &pinned("C3A1", "acme.example.org")), "version-unknown");
+        assert_eq!(cause(&facts, &Cluster::new("acme", "203.0.113.7")), "version-unknown");
+    }
 }

@@ -115,7 +115,8 @@ fn verify(root: &Path, cluster: &str, id: Option<&str>) -> Result<Exit, Trouble>
     };
     let Some(folder) = found else {
         let ids: Vec<&str> = folders.iter().map(Folder::id).collect();
-        let said = format!("{cluster} has no such backup; known: {}", listed(&ids));
+        let wanted = id.map_or_else(String::new, |id| format!(" {id:?}"));
+        let said = format!("no backup{wanted} of {cluster}; known: {}", listed(&ids));
         return Err(Trouble::usage(said));
     };
     // The volumes of the plan are not known any more; those that the saved objects name must be there, whatever the manifest says.

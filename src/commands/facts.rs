@@ -55,7 +55,9 @@ fn render(answers: &BTreeMap<String, Answer>, look: Look) -> String {
         let gap = if text.is_empty() { "" } else { "\n" };
         // Writing to a string cannot fail.
         let _ = match answer {
-            Answer::Error(failure) => writeln!(text, "{gap}{name}: cannot be asked: {}", failure.message),
+            Answer::Error(failure) => {
+                writeln!(text, "{gap}{name}: cannot be asked: {}\n  see {}", failure.message, failure.read)
+            }
             Answer::Facts(facts) => writeln!(text, "{gap}{name}\n{}", table(facts, look)),
         };
     }

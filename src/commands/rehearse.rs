@@ -24,8 +24,8 @@ pub(super) async fn run(cli: &Cli, args: &RehearseArgs) -> Result<Exit, Trouble>
     let specs = specs(&clusters, args)?;
     let exe = std::env::current_exe()?;
     output::print(&format!(
-        "A rehearsal: {} simulated twins on this machine. No cluster of {} is contacted.\n\n",
-        clusters.len(),
+        "A rehearsal: {} on this machine. No cluster of {} is contacted.\n\n",
+        form::count(clusters.len(), "simulated twin"),
         cli.inventory.display()
     ))?;
     let lab = Lab::start(&folder.join("lab"), specs, &exe).map_err(Trouble::internal)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Exit, Trouble, output, report, select};
@@ -77,7 +78,9 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
         listener,
         stop: Arc::clone(&stop),
     };
-    let work = async { tokio::join!(rollout.upgrade(clusters), crate::report::live::show(events, count)).0 };
+    let stopping = Notify::new();
+    let show = crate::report::live::show(events, count, &stopping);
+    let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
     let mut work = pin!(work);
     let results = loop {
         tokio::select! {
@@ -86,10 +89,7 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
                 if stop.swap(true, Ordering::Relaxed) {
                     break None;
                 }
-                tracing::warn!(
-                    "stopping: nothing new is started, clusters under way go on to a safe point; \
-                     press Ctrl-C again to let go of them at once"
-                );
+                stopping.notify_one();
             }
         }
     };

@@ -152,6 +152,12 @@ impl Grid {
         self.total.tick();
     }
 
+    /// Text above the moving lines.
+    pub(super) fn say(&self, text: &str) {
+        // A terminal that is gone does not stop the work.
+        let _ = self.lines.println(text);
+    }
+
     pub(super) fn clear(&self) {
         let _ = self.lines.clear();
     }

@@ -1,9 +1,10 @@
 //! Progress while a run goes on: lines that move on a terminal, plain lines elsewhere. Both go to standard error, so that standard
 //! output stays what was asked for.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::board::{Board, Grid};
@@ -11,13 +12,27 @@ pub use super::lines::line;
 use super::lines::tell;
 use crate::event::Event;
 
-/// Shows events as they come, until every sender is gone. `clusters` is how many the run has.
-pub async fn show(mut events: UnboundedReceiver<Event>, clusters: usize) {
+/// What the operator reads after the first Ctrl-C. Two lines, so that neither wraps on 80 columns: moving lines would overwrite it.
+const STOPPING: [&str; 2] = [
+    "stopping: nothing new is started, clusters under way go on to a safe point;",
+    "press Ctrl-C again to let go of them at once",
+];
+
+/// Shows events as they come, until every sender is gone. `clusters` is how many the run has; `stopping` is notified when the operator
+/// asks to stop.
+pub async fn show(mut events: UnboundedReceiver<Event>, clusters: usize, stopping: &Notify) {
     if !std::io::stderr().is_terminal() {
-        while let Some(event) = events.recv().await {
-            tell(&mut std::io::stderr().lock(), &event);
+        loop {
+            tokio::select! {
+                event = events.recv() => {
+                    let Some(event) = event else { return };
+                    tell(&mut std::io::stderr().lock(), &event);
+                }
+                () = stopping.notified() => {
+                    let _ = writeln!(std::io::stderr().lock(), "{}", STOPPING.join("\n"));
+                }
+            }
         }
-        return;
     }
     let mut board = Board::new(clusters);
     let mut grid = Grid::new();
@@ -29,6 +44,9 @@ pub async fn show(mut events: UnboundedReceiver<Event>, clusters: usize) {
                 let Some(event) = event else { break };
                 board.see(&event);
                 grid.see(&event, &board);
+            }
+            () = stopping.notified() => {
+                grid.say(&STOPPING.join("\n"));
             }
             _ = second.tick() => grid.tick(),
         }
@@ -47,6 +65,6 @@ mod tests {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
         sender.send(event("acme", What::Finished { outcome: Outcome::Done })).unwrap();
         drop(sender);
-        show(events, 1).await;
+        show(events, 1, &Notify::new()).await;
     }
 }

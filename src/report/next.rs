@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::cluster::{ClusterReport, Ending, State};
+use crate::event::Failure;
 use crate::remote::quote;
 use crate::state::Run;
 
@@ -67,7 +68,14 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
     all
 }
 
+/// Refusals that the same command would meet again, whatever is done on the host.
+const FOR_GOOD: [&str; 3] = ["downgrade", "no-rung", "no-upgrade-in-place"];
+
 fn advised(report: &ClusterReport) -> &'static [Advice] {
+    let for_good = |failure: &Failure| FOR_GOOD.contains(&failure.cause.as_str());
+    if report.outcome == Ending::Refused && report.failure.as_ref().is_some_and(for_good) {
+        return &[Advice::Facts];
+    }
     match (report.outcome, report.state) {
         (Ending::Done, _) => &[Advice::Verify],
         (Ending::NothingToDo, _) => &[],

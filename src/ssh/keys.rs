@@ -47,7 +47,7 @@ pub(super) async fn load(cluster: &Cluster) -> Result<Keys, RemoteError> {
                 },
                 (None, Some(public)) if cluster.agent => keys.locked.push(public),
                 (None, _) => keys.troubles.push(format!(
-                    "{} is encrypted and the inventory does not say where its passphrase is (`passphrase`)",
+                    "{} is encrypted and the inventory does not say where its passphrase is (`passphrase`, for example {{ prompt = true }})",
                     file.display()
                 )),
             },
@@ -74,7 +74,8 @@ async fn read(file: &Path) -> Result<KeyFile, String> {
     let file = file.to_owned();
     let job = tokio::task::spawn_blocking(move || {
         let name = file.display();
-        let cannot = |error: &std::io::Error| format!("cannot read key file {name}: {error}");
+        let cannot =
+            |error: &std::io::Error| format!("cannot read key file {name}, which `identity` names: {error}");
         let meta = std::fs::metadata(&file).map_err(|error| cannot(&error))?;
         // Opening a pipe would wait for whoever fills it.
         if !meta.is_file() {
