@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::inventory::Selection;
@@ -97,6 +98,11 @@ impl From<&SelectArgs> for Selection {
     }
 }
 
+/// A number of hosts at once.
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1000)
+}
+
 /// `fleet inventory …`
 #[derive(Debug, Subcommand)]
 pub enum InventorySub {
@@ -123,7 +129,7 @@ pub struct FactsArgs {
     #[command(flatten)]
     pub format: FormatArgs,
     /// How many hosts at once.
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
     pub parallel: usize,
 }
 
@@ -140,7 +146,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "ID")]
     pub ack: Vec<String>,
     /// How many hosts at once.
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
     pub parallel: usize,
 }
 
@@ -163,7 +169,7 @@ pub struct PlanArgs {
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// How many hosts at once.
-    #[arg(long, default_value_t = 20, value_name = "N")]
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
     pub parallel: usize,
 }
 
@@ -180,7 +186,7 @@ pub struct UpgradeArgs {
     #[arg(long, value_name = "ID")]
     pub ack: Vec<String>,
     /// How many hosts at once.
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
     pub parallel: usize,
 }
 
