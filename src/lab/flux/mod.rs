@@ -153,6 +153,11 @@ fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == json!(kind))
 }
 
+/// Says that a controller is at work on an object.
+fn progressing(object: &mut Value, vintage: Vintage, message: &str) {
+    set_condition(object, vintage, "Ready", "Unknown", "Progressing", message);
+}
+
 /// Sets a condition; its time moves only with its status.
 fn set_condition(
     object: &mut Value,
