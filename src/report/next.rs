@@ -68,12 +68,20 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
     all
 }
 
-/// Refusals that the same command would meet again, whatever is done on the host.
-const FOR_GOOD: [&str; 3] = ["downgrade", "no-rung", "no-upgrade-in-place"];
+/// Refusals that the same command would only meet again: a person has to look and decide first.
+const LOOK_FIRST: [&str; 7] = [
+    "development-branch",
+    "downgrade",
+    "identity-differs",
+    "mixed-state",
+    "no-rung",
+    "no-upgrade-in-place",
+    "version-unknown",
+];
 
 fn advised(report: &ClusterReport) -> &'static [Advice] {
-    let for_good = |failure: &Failure| FOR_GOOD.contains(&failure.cause.as_str());
-    if report.outcome == Ending::Refused && report.failure.as_ref().is_some_and(for_good) {
+    let look_first = |failure: &Failure| LOOK_FIRST.contains(&failure.cause.as_str());
+    if report.outcome == Ending::Refused && report.failure.as_ref().is_some_and(look_first) {
         return &[Advice::Facts];
     }
     match (report.outcome, report.state) {

@@ -1,5 +1,5 @@
 //! `k3s kubectl`, as far as `fleet` and its tests use it, over the same REST API that a real kubectl uses. Here is how it asks and
-//! reads; [`write`] has the verbs that send whole objects, [`change`] those that change or delete what is there.
+//! reads; [`write`](mod@write) has the verbs that send whole objects, [`change`] those that change or delete what is there.
 
 use std::fs;
 use std::path::Path;
