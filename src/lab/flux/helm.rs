@@ -36,7 +36,7 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
         let needed = !super::current(&object) || super::asked(&object) || !seen;
         if needed && !controllers.planned(&key) {
             store.edit(&key, |object| {
-                super::progressing(object, world.spec.flux, "Reconciliation in progress")
+                super::progressing(object, world.spec.flux, "Reconciliation in progress");
             });
         }
         if !(needed || controllers.planned(&key)) || !controllers.turn(&key, now, world.spec.pace.helm) {

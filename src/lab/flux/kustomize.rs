@@ -43,7 +43,7 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
                 .is_some_and(|revision| kustomization["status"]["lastAttemptedRevision"] != json!(revision));
         if needed && !controllers.planned(&key) {
             store.edit(&key, |object| {
-                super::progressing(object, world.spec.flux, "reconciliation in progress")
+                super::progressing(object, world.spec.flux, "reconciliation in progress");
             });
         }
         if !(needed || controllers.planned(&key)) || !controllers.turn(&key, now, world.spec.pace.apply) {
