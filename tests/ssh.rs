@@ -656,3 +656,13 @@ async fn a_closed_session_is_gone_from_the_host() {
     session.close().await;
     sshd.wait_for_log("Received disconnect");
 }
+
+// Trap 0.8: the library's defaults cost a delay at each login, half the throughput, and more than half of it over a long line.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fast_cipher_and_a_wide_window_are_asked_for() {
+    let sshd = Sshd::start_with(&Options { config: "LogLevel DEBUG1".to_owned(), ..Options::default() });
+    let session = connect(&sshd.cluster()).await.unwrap();
+    assert!(ask(&session, Command::new("true")).await.success());
+    sshd.wait_for_log("server->client cipher: aes256-gcm@openssh.com");
+    sshd.wait_for_log(" win 16777216 max ");
+}
