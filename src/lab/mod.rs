@@ -195,7 +195,7 @@ impl Lab {
         self.hosts.values().map(AsRef::as_ref)
     }
 
-    /// Ends all hosts and everything that they serve. What was started on them and is still running runs on.
+    /// Ends all hosts, everything that they serve, and watchdogs that a cut copy has left. Other processes of theirs run on.
     pub fn stop(mut self) {
         self.end();
     }
@@ -208,6 +208,22 @@ impl Lab {
                 }
             }
             runtime.shutdown_background();
+            for host in self.hosts.values() {
+                end_watchdogs(&host.folder().join("spool"));
+            }
+        }
+    }
+}
+
+/// Ends what a copy that was cut short has left running on a simulated host. Without the host's stand-ins it would come upon this
+/// machine's own `systemctl`.
+fn end_watchdogs(spool: &Path) {
+    let Ok(left) = fs::read_dir(spool) else { return };
+    for folder in left.flatten().map(|entry| entry.path()) {
+        let pid = fs::read_to_string(folder.join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+            // One that has ended already is as good as one that ends now.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
     }
 }
@@ -287,4 +303,21 @@ fn program(path: &Path, script: impl AsRef<OsStr>) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt as _;
     fs::write(path, script.as_ref().as_bytes())?;
     fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watchdog_that_was_left_ends_with_its_host() {
+        let spool = tempfile::tempdir().unwrap();
+        let folder = spool.path().join("watchdog-20261122T101500Z-abcd");
+        fs::create_dir(&folder).unwrap();
+        let mut watchdog = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        fs::write(folder.join("pid"), format!("{}\n", watchdog.id())).unwrap();
+        end_watchdogs(spool.path());
+        let status = watchdog.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+    }
 }
