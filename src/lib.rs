@@ -12,7 +12,7 @@ pub mod remote;
 pub mod version;
 
 // floor: knowledge. What a cluster is and what to do; pure, but for the doors `inventory::load`,
-// `facts::gather` and `backup`'s own two (copying and proving).
+// `facts::gather` and `backup::prove`; `files` is how all of them write.
 pub mod backup;
 pub mod checks;
 pub mod facts;

@@ -55,10 +55,7 @@ impl Plan {
     #[must_use]
     pub fn changes_before_proof(&self) -> Option<&Step> {
         let proof = self.steps.iter().position(|step| matches!(step.action, Action::Prove(_)));
-        self.steps
-            .iter()
-            .take(proof.unwrap_or(self.steps.len()))
-            .find(|step| step.class.changes() && !matches!(step.action, Action::Backup(_)))
+        self.steps.iter().take(proof.unwrap_or(self.steps.len())).find(|step| step.needs_proof())
     }
 }
 
@@ -111,6 +108,13 @@ impl Step {
             disk_here: 0,
             disk_there: 0,
         }
+    }
+
+    /// Whether the step changes the cluster in a way that only a proven backup allows (promise M8): every change but the copy's own
+    /// stopping and starting of k3s.
+    #[must_use]
+    pub const fn needs_proof(&self) -> bool {
+        self.class.changes() && !matches!(self.action, Action::Backup(_))
     }
 
     /// Sets the redo rule.

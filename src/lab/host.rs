@@ -14,7 +14,7 @@ use super::faults::Fault;
 use super::flux::{Controllers, World};
 use super::kinds::{Kind, NAMESPACE};
 use super::port::Port;
-use super::spec::{HostSpec, Vintage};
+use super::spec::HostSpec;
 use super::store::{Key, Store};
 use super::{bootstrap, flux};
 use crate::version::Version;
@@ -314,12 +314,6 @@ impl Host {
                 tracing::debug!("a container cannot write: {error}");
             }
         }
-    }
-
-    /// Whether Flux 2 is there.
-    #[must_use]
-    pub fn has_flux(&self) -> bool {
-        self.spec.flux != Vintage::None
     }
 }
 

@@ -217,7 +217,7 @@ async fn carry_out<R: Remote>(
             class: step.class,
             expected_seconds: step.expected.as_secs(),
         })?;
-        if step.class.changes() && !matches!(step.action, Action::Backup(_)) {
+        if step.needs_proof() {
             left = Left::Dirty { at: step.id.clone() };
         }
         let began = Instant::now();
@@ -260,14 +260,14 @@ impl Ground {
         step: &Step,
         scribe: &mut Scribe<'_>,
     ) -> Result<(), Trouble> {
-        let copies = matches!(step.action, Action::Backup(_));
-        if step.class.changes() && !copies && self.proven.is_none() {
+        if step.needs_proof() && self.proven.is_none() {
             let failure = Failure::new("backup-not-proven", format!("{} needs a proven backup", step.id));
             return Err(Trouble::Failed(failure));
         }
         // What is inside has its own, earlier ends; this one is for what nobody thought of. A copy is never to be dropped while k3s is
         // stopped, so its own end has time to start k3s again.
-        let rest = if copies { copy::WAKING } else { Duration::from_secs(60) };
+        let rest =
+            if matches!(step.action, Action::Backup(_)) { copy::WAKING } else { Duration::from_secs(60) };
         let limit = step.deadline.saturating_add(rest);
         match tokio::time::timeout(limit, self.verb(remote, step, scribe)).await {
             // What changes nothing cannot be half done: a cut line leaves no doubt there.
