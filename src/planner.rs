@@ -81,7 +81,7 @@ fn mistaken(facts: &Facts, cluster: &Cluster) -> Option<Failure> {
         let message = format!(
             "the inventory ({}) pins {key} {pinned}, but that of {} {said}. Either the address is another cluster's, or the inventory \
              is wrong; nothing is done until they agree",
-            cluster.defined_at,
+            cluster.host.defined_at,
             cluster.login()
         );
         Some(Failure::new("identity-differs", message).read("docs/inventory.md#identity"))

@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use assert_cmd::Command;
-use fleet::inventory::{self, Cluster, Inventory, SecretRef, Selection};
+use fleet::inventory::{self, Cluster, Host, Inventory, SecretRef, Selection, Sudo};
 use proptest::prelude::*;
 
 const FIXTURES: &str = "tests/inventory";
@@ -40,8 +41,8 @@ fn the_example_loads_with_six_clusters_in_two_groups_at_least() {
     let printers = &example.clusters["printers"];
     assert_eq!(printers.login(), "root@[2001:db8::13]:22");
     assert_eq!(printers.paths.k3s_data, "/srv/data/k3s");
-    assert_eq!(example.clusters["south-school"].port, 22);
-    assert_eq!(example.clusters["north-school"].port, 2222);
+    assert_eq!(example.clusters["south-school"].host.port, 22);
+    assert_eq!(example.clusters["north-school"].host.port, 2222);
     assert!(
         example.clusters["bakery"].tags.is_superset(&["canary".to_owned(), "production".to_owned()].into())
     );
@@ -57,16 +58,16 @@ fn a_cluster_wins_over_its_group_and_the_group_over_the_defaults() {
     let one = &good.clusters["one"];
     assert_eq!(one.login(), "root@one.example.org:22");
     assert_eq!(tags(one), "everywhere first shop");
-    assert_eq!(one.identity, [folder.join("own")]);
-    assert_eq!(one.passphrase, Some(SecretRef::Env("SHOP_KEY".into())));
-    assert!(!one.agent && one.known_hosts.is_empty());
+    assert_eq!(one.host.identity, [folder.join("own")]);
+    assert_eq!(one.host.passphrase, Some(SecretRef::Env("SHOP_KEY".into())));
+    assert!(!one.host.agent && one.host.known_hosts.is_empty());
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
-    assert_eq!(one.host_key.as_deref(), Some(key));
+    assert_eq!(one.host.host_key.as_deref(), Some(key));
     assert_eq!(one.directory, Some(folder.join("../clusters/one")));
-    assert_eq!(one.connect_timeout.as_secs(), 1);
+    assert_eq!(one.host.connect_timeout.as_secs(), 1);
     let paths = [&one.paths.k3s_data, &one.paths.k3s_config, &one.paths.spool];
     assert_eq!(paths, ["/data/k3s", "/shops/config", "/one/fleet"]);
-    assert_eq!(one.defined_at, "tests/inventory/good.toml:20");
+    assert_eq!(one.host.defined_at, "tests/inventory/good.toml:20");
 
     let two = &good.clusters["two"];
     assert_eq!(two.login(), "admin@203.0.113.2:2222");
@@ -75,10 +76,10 @@ fn a_cluster_wins_over_its_group_and_the_group_over_the_defaults() {
     let three = &good.clusters["three"];
     assert_eq!(three.login(), "admin@[2001:db8::3]:2022");
     assert_eq!(tags(three), "everywhere");
-    assert_eq!(three.identity, [folder.join("keys/a"), home.join("b"), "/c".into()]);
-    assert_eq!(three.passphrase, Some(SecretRef::File(folder.join("secrets/key.pass"))));
-    assert!(three.agent && three.group.is_empty());
-    assert_eq!(three.known_hosts, [folder.join("known_hosts")]);
+    assert_eq!(three.host.identity, [folder.join("keys/a"), home.join("b"), "/c".into()]);
+    assert_eq!(three.host.passphrase, Some(SecretRef::File(folder.join("secrets/key.pass"))));
+    assert!(three.host.agent && three.group.is_empty());
+    assert_eq!(three.host.known_hosts, [folder.join("known_hosts")]);
     assert_eq!(three.paths.k3s_config, "/data/config");
     assert_eq!(three.paths.spool, "/var/lib/fleet");
 
@@ -92,14 +93,14 @@ fn an_address_is_enough_and_the_rest_is_as_on_a_real_host() {
     let acme = &inventory.clusters["acme"];
     assert_eq!(acme.login(), "root@203.0.113.1:22");
     assert_eq!(acme.paths, inventory::Paths::default());
-    assert_eq!(acme.connect_timeout.as_secs(), 20);
-    assert!(acme.agent, "without a key file the agent is the only way in");
+    assert_eq!(acme.host.connect_timeout.as_secs(), 20);
+    assert!(acme.host.agent, "without a key file the agent is the only way in");
     assert!(
-        acme.known_hosts.iter().all(|path| path.ends_with(".ssh/known_hosts"))
-            && !acme.known_hosts.is_empty()
+        acme.host.known_hosts.iter().all(|path| path.ends_with(".ssh/known_hosts"))
+            && !acme.host.known_hosts.is_empty()
     );
     let with_key = load_text("[clusters.acme]\naddress = \"203.0.113.1\"\nidentity = \"k\"").unwrap();
-    assert!(!with_key.clusters["acme"].agent);
+    assert!(!with_key.clusters["acme"].host.agent);
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn a_folder_is_one_inventory_without_hidden_files_and_folders() {
     write("notes.md", "this is no TOML");
     fs::create_dir(folder.path().join("c.toml")).unwrap();
     let inventory = inventory::load(folder.path()).unwrap();
-    assert_eq!(inventory.clusters["acme"].port, 2222);
+    assert_eq!(inventory.clusters["acme"].host.port, 2222);
     assert_eq!(inventory.files, [folder.path().join("a.toml"), folder.path().join("b.toml")]);
 }
 
@@ -287,7 +288,7 @@ fn a_written_inventory_can_be_put_anywhere() {
     let loaded = inventory::load(here.path()).unwrap();
     let clusters: Vec<Cluster> = loaded.clusters.into_values().collect();
     let moved = load_text(&inventory::write(&clusters).unwrap()).unwrap();
-    assert_eq!(moved.clusters["acme"].identity, [here.path().join("keys/a")]);
+    assert_eq!(moved.clusters["acme"].host.identity, [here.path().join("keys/a")]);
     assert_eq!(moved.clusters["acme"].directory, Some(here.path().join("../acme")));
 }
 
@@ -319,21 +320,34 @@ prop_compose! {
         passphrase in prop::option::of(reference()),
         pinned in any::<bool>(),
         (domain, directory) in (prop::option::of("[a-z]{1,9}\\.example\\.org"), prop::option::of(path())),
-        (root, seconds) in (path(), 1u64..=600),
+        (root, seconds, reconnect) in (path(), 1u64..=600, 0u64..=86_400),
+        (certificates, alias) in (prop::collection::vec(path(), 0..2), prop::option::of("[a-z]{1,9}\\.example\\.org")),
+        (password, sudo) in (prop::option::of(reference()), sudo()),
+        (machine_id, jump) in (prop::option::of("[0-9a-f]{32}"), prop::option::of(jump())),
     ) -> Cluster {
         let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
         Cluster {
             name: String::new(),
             group,
             tags,
-            address: String::new(),
-            port,
-            user,
-            identity: identity.into_iter().map(PathBuf::from).collect(),
-            passphrase,
-            agent,
-            host_key: pinned.then(|| key.to_owned()),
-            known_hosts: known_hosts.into_iter().map(PathBuf::from).collect(),
+            host: Host {
+                port,
+                user,
+                identity: identity.into_iter().map(PathBuf::from).collect(),
+                certificates: certificates.into_iter().map(PathBuf::from).collect(),
+                passphrase,
+                agent,
+                password,
+                sudo,
+                host_key: pinned.then(|| key.to_owned()),
+                host_key_alias: alias,
+                known_hosts: known_hosts.into_iter().map(PathBuf::from).collect(),
+                jump: jump.map(Arc::new),
+                connect_timeout: std::time::Duration::from_secs(seconds),
+                reconnect: std::time::Duration::from_secs(reconnect),
+                ..Host::new("", "")
+            },
+            machine_id,
             cluster_uid: None,
             domain,
             directory: directory.map(PathBuf::from),
@@ -342,10 +356,24 @@ prop_compose! {
                 k3s_config: format!("{root}/k3s-config"),
                 spool: format!("{root}/fleet"),
             },
-            connect_timeout: std::time::Duration::from_secs(seconds),
-            defined_at: String::new(),
         }
     }
+}
+
+fn sudo() -> impl Strategy<Value = Sudo> {
+    prop_oneof![Just(Sudo::Never), Just(Sudo::Free), reference().prop_map(Sudo::Password)]
+}
+
+/// A jump host, perhaps behind another. Each word is the name of one host alone.
+fn jump() -> impl Strategy<Value = Host> {
+    let known = |name: &str, address: &str, channels| Host {
+        channels,
+        known_hosts: vec!["/known".into()],
+        ..Host::new(name, address)
+    };
+    let outer = known("outer", "outer.example.org", 30);
+    let inner = Host { jump: Some(Arc::new(outer.clone())), ..known("inner", "inner.example.org", 7) };
+    prop_oneof![Just(outer), Just(inner)]
 }
 
 /// Clusters with names, addresses and UIDs of their own.
@@ -354,7 +382,11 @@ fn clusters() -> impl Strategy<Value = Vec<Cluster>> {
         let numbered = list.into_iter().enumerate();
         let own = numbered.map(|(n, (cluster, uid))| Cluster {
             name: format!("c{n}.example"),
-            address: if uid { format!("2001:db8::{:x}", n + 1) } else { format!("host{n}.example.org") },
+            host: Host {
+                name: format!("c{n}.example"),
+                address: if uid { format!("2001:db8::{:x}", n + 1) } else { format!("host{n}.example.org") },
+                ..cluster.host
+            },
             cluster_uid: uid.then(|| format!("6f1d2c3b-58a4-4e0e-9d6c-{n:012}")),
             ..cluster
         });
@@ -370,7 +402,17 @@ proptest! {
     fn what_is_written_loads_back_to_the_same_clusters(clusters in clusters()) {
         let text = inventory::write(&clusters).unwrap();
         let loaded = load_text(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
-        let plain = |cluster: &Cluster| format!("{:?}", Cluster { defined_at: String::new(), ..cluster.clone() });
+        let plain = |cluster: &Cluster| {
+            let nowhere = |host: &Host| Host { defined_at: String::new(), ..host.clone() };
+            let mut host = nowhere(&cluster.host);
+            // The way is at most two jump hosts long here.
+            host.jump = host.jump.map(|jump| {
+                let mut jump = nowhere(&jump);
+                jump.jump = jump.jump.map(|outer| Arc::new(nowhere(&outer)));
+                Arc::new(jump)
+            });
+            format!("{:?}", Cluster { host, ..cluster.clone() })
+        };
         prop_assert_eq!(
             loaded.clusters.values().map(plain).collect::<Vec<_>>(),
             clusters.iter().map(plain).collect::<Vec<_>>()

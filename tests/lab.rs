@@ -455,7 +455,7 @@ fn volumes_hold_what_copies_get_wrong() {
 /// A login over the inventory that the lab wrote.
 async fn login(lab: &Lab) -> Result<fleet::ssh::Session, RemoteError> {
     let inventory = fleet::inventory::load(&lab.inventory()).unwrap();
-    fleet::ssh::connect(inventory.clusters.values().next().unwrap()).await
+    fleet::ssh::connect(&inventory.clusters.values().next().unwrap().host).await
 }
 
 #[tokio::test]
@@ -883,7 +883,8 @@ fn equal_hosts_are_made_alike_but_have_keys_and_identities_of_their_own() {
     let uids: BTreeSet<String> = lab.hosts().map(Host::cluster_uid).collect();
     assert_eq!(uids.len(), 2);
     let inventory = fleet::inventory::load(&lab.inventory()).unwrap();
-    let keys: BTreeSet<_> = inventory.clusters.values().map(|cluster| cluster.host_key.clone()).collect();
+    let keys: BTreeSet<_> =
+        inventory.clusters.values().map(|cluster| cluster.host.host_key.clone()).collect();
     assert_eq!(keys.len(), 2);
     let count = |host: &str| lab.host(host).unwrap().objects("secrets").len();
     assert_eq!(count("a"), count("b"));

@@ -50,15 +50,12 @@ impl Site {
             .clusters
             .values()
             .map(|cluster| {
-                let real = self.servers[&cluster.name].cluster();
-                Cluster {
-                    port: real.port,
-                    identity: real.identity,
-                    host_key: real.host_key,
-                    ..cluster.clone()
-                }
+                let host = fleet::inventory::Host {
+                    name: cluster.name.clone(),
+                    ..self.servers[&cluster.name].host()
+                };
+                Cluster { host, ..cluster.clone() }
             })
-            .map(|cluster| Cluster { user: sshd::user(), ..cluster })
             .collect();
         fs::write(self.inventory(), inventory::write(&clusters).unwrap()).unwrap();
     }

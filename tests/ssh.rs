@@ -11,7 +11,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fleet::inventory::{Cluster, SecretRef};
+use fleet::inventory::{Host, SecretRef};
 use fleet::remote::{Command, Exit, Output, Remote, RemoteError};
 use fleet::ssh::{Session, connect};
 use sshd::{Options, Sshd};
@@ -36,7 +36,7 @@ fn fingerprint(public_key_file: &Path) -> String {
 #[tokio::test]
 async fn a_command_gives_stdout_stderr_and_exit_status_apart() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let output = ask(&session, Command::new("echo out; echo err >&2; exit 7")).await;
     assert_eq!(output.exit, Exit::Code(7));
     assert_eq!(output.stdout, b"out\n");
@@ -48,7 +48,7 @@ async fn a_command_gives_stdout_stderr_and_exit_status_apart() {
 #[tokio::test]
 async fn a_command_that_a_signal_ends_says_which() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     assert_eq!(
         ask(&session, Command::new("exec sh -c 'kill -TERM $$'")).await.exit,
         Exit::Signal("TERM".to_owned())
@@ -58,7 +58,7 @@ async fn a_command_that_a_signal_ends_says_which() {
 #[tokio::test]
 async fn many_commands_go_over_one_connection() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     for _ in 0..20 {
         assert!(ask(&session, Command::new("true")).await.success());
     }
@@ -68,7 +68,7 @@ async fn many_commands_go_over_one_connection() {
 #[tokio::test]
 async fn commands_side_by_side_keep_their_outputs_apart() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let (one, two) = tokio::join!(
         ask(&session, Command::new("head -c 3000000 /dev/zero | tr '\\0' 1").limit(4 * MIB)),
         ask(&session, Command::new("head -c 3000000 /dev/zero | tr '\\0' 2").limit(4 * MIB)),
@@ -80,7 +80,7 @@ async fn commands_side_by_side_keep_their_outputs_apart() {
 #[tokio::test]
 async fn input_reaches_the_command_whole() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let input: Vec<u8> = (0..5 * MIB).map(|n| u8::try_from(n % 251).unwrap()).collect();
     let output = ask(&session, Command::new("cat").stdin(input.clone()).limit(8 * MIB)).await;
     assert!(output.success());
@@ -92,7 +92,7 @@ async fn input_reaches_the_command_whole() {
 #[tokio::test]
 async fn a_reader_that_leaves_early_does_not_hang_its_feeder_or_the_next_command() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let output = ask(&session, Command::new("head -c 10").stdin(vec![b'x'; 64 * MIB])).await;
     assert_eq!((output.exit, output.stdout.as_slice()), (Exit::Code(0), &b"xxxxxxxxxx"[..]));
     assert!(ask(&session, Command::new("true")).await.success());
@@ -102,7 +102,7 @@ async fn a_reader_that_leaves_early_does_not_hang_its_feeder_or_the_next_command
 #[tokio::test]
 async fn a_command_without_end_is_given_up_at_its_deadline_and_the_connection_lives() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let command = Command::new("exec sleep 30").deadline(Duration::from_millis(500));
     let error = session.run(&command, &mut sink()).await.unwrap_err();
     assert_eq!(error, RemoteError::Deadline(Duration::from_millis(500)));
@@ -114,7 +114,7 @@ async fn a_command_without_end_is_given_up_at_its_deadline_and_the_connection_li
 #[tokio::test]
 async fn thirty_commands_that_time_out_do_not_use_up_the_hosts_sessions() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let began = Instant::now();
     let mut given_up = 0;
     while given_up < 30 {
@@ -132,7 +132,7 @@ async fn thirty_commands_that_time_out_do_not_use_up_the_hosts_sessions() {
 #[tokio::test]
 async fn when_commands_that_were_given_up_hold_every_session_the_host_says_so_and_nothing_is_in_doubt() {
     let sshd = Sshd::start_with(&Options { config: "MaxSessions 2".to_owned(), ..Options::default() });
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     for _ in 0..2 {
         let command = Command::new("exec sleep 20").deadline(Duration::from_millis(500));
         session.run(&command, &mut sink()).await.unwrap_err();
@@ -146,7 +146,7 @@ async fn when_commands_that_were_given_up_hold_every_session_the_host_says_so_an
 #[tokio::test]
 async fn a_command_that_leaves_its_output_to_a_child_is_not_over() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let command = Command::new("sleep 30 & echo done").deadline(Duration::from_secs(1));
     let error = session.run(&command, &mut sink()).await.unwrap_err();
     assert!(matches!(error, RemoteError::Deadline(_)), "{error}");
@@ -157,7 +157,7 @@ async fn a_command_that_leaves_its_output_to_a_child_is_not_over() {
 #[tokio::test]
 async fn output_beyond_the_limit_is_counted_and_all_of_it_is_in_the_log() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let command = Command::new("head -c 5000 /dev/zero; head -c 700 /dev/zero >&2").limit(100);
     let mut log = Vec::new();
     let output = session.run(&command, &mut log).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_folder_put_first_on_the_hosts_path_is_found_first() {
     fs::write(&program, "#!/bin/sh\necho stand-in \"$@\"\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let sshd = Sshd::start_with(&Options { path_prefix: Some(dir.path().to_owned()), ..Options::default() });
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     assert_eq!(
         ask(&session, Command::new("k3s kubectl get").arg("a b")).await.text(),
         "stand-in kubectl get a b\n"
@@ -182,7 +182,7 @@ async fn a_folder_put_first_on_the_hosts_path_is_found_first() {
 #[tokio::test]
 async fn words_known_only_at_run_time_arrive_as_they_are() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let words =
         ["", "it's", "$(reboot)", "`id`", "a\nb", "*", "~", "-n", "\\", "\"", "!x", "é\u{202e}", "a;b|c&d"];
     let output = ask(&session, Command::new("printf '%s\\0'").args(words)).await;
@@ -196,7 +196,7 @@ async fn words_known_only_at_run_time_arrive_as_they_are() {
 #[tokio::test]
 async fn a_stream_is_whole_with_end_of_file_and_exit_status_zero() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let mut sink = Vec::new();
     let output =
         session.stream(&Command::new("head -c 52428800 /dev/zero; echo note >&2"), &mut sink).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_stream_is_whole_with_end_of_file_and_exit_status_zero() {
 #[tokio::test]
 async fn a_stream_whose_command_fails_is_no_success() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let mut sink = Vec::new();
     let output = session.stream(&Command::new("head -c 1000 /dev/zero; exit 3"), &mut sink).await.unwrap();
     assert_eq!((output.exit.clone(), output.success(), sink.len()), (Exit::Code(3), false, 1000));
@@ -217,7 +217,7 @@ async fn a_stream_whose_command_fails_is_no_success() {
 #[tokio::test]
 async fn a_stream_whose_sshd_is_killed_is_a_loss_and_no_short_success() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let mut sink = Vec::new();
     // The shell's parent is the sshd of this connection.
     let command = Command::new("head -c 1000000 /dev/zero; kill -9 $PPID; sleep 5");
@@ -229,10 +229,10 @@ async fn a_stream_whose_sshd_is_killed_is_a_loss_and_no_short_success() {
 
 // ---- host keys
 
-fn with_known_hosts(sshd: &Sshd, text: &str) -> Cluster {
+fn with_known_hosts(sshd: &Sshd, text: &str) -> Host {
     let file = sshd.dir().join("known_hosts");
     fs::write(&file, text).unwrap();
-    Cluster { host_key: None, known_hosts: vec![sshd.dir().join("none"), file], ..sshd.cluster() }
+    Host { host_key: None, known_hosts: vec![sshd.dir().join("none"), file], ..sshd.host() }
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn a_host_known_by_one_type_of_key_shows_that_one_though_it_has_others() {
         let line = format!("{} {}\n", sshd.known_as(), sshd.host_key(kind));
         let session = connect(&with_known_hosts(&sshd, &line)).await.unwrap();
         assert_eq!(session.host_key(), fingerprint(&sshd.dir().join(format!("host_{kind}.pub"))));
-        let pinned = Cluster { host_key: Some(sshd.host_key(kind)), ..sshd.cluster() };
+        let pinned = Host { host_key: Some(sshd.host_key(kind)), ..sshd.host() };
         connect(&pinned).await.unwrap();
     }
 }
@@ -287,7 +287,7 @@ async fn an_unknown_host_is_refused_and_the_line_it_advises_lets_it_in() {
     let line = error.split(": ").last().unwrap();
     connect(&with_known_hosts(&sshd, line)).await.unwrap();
     let pin = error.split('"').nth(1).unwrap().to_owned();
-    connect(&Cluster { host_key: Some(pin), ..cluster }).await.unwrap();
+    connect(&Host { host_key: Some(pin), ..cluster }).await.unwrap();
     assert!(!sshd.log().contains("Failed publickey"), "no key is shown to a host that is not known");
 }
 
@@ -297,7 +297,7 @@ async fn a_changed_host_key_is_refused_with_both_fingerprints() {
     let other = sshd.dir().join("other");
     sshd::keygen("ed25519", &other, "");
     let public = other.with_extension("pub");
-    let pinned = Cluster { host_key: Some(sshd::public(&public)), ..sshd.cluster() };
+    let pinned = Host { host_key: Some(sshd::public(&public)), ..sshd.host() };
     let line = format!("{} {}\n", sshd.known_as(), sshd::public(&public));
     for cluster in [pinned, with_known_hosts(&sshd, &line)] {
         let Err(RemoteError::HostKey(error)) = connect(&cluster).await else { panic!("taken") };
@@ -317,7 +317,7 @@ async fn key_files_are_tried_in_order_until_one_is_taken() {
     }
     sshd.authorize(&sshd.dir().join("rsa.pub"));
     let identity = ["missing", "ed25519", "ecdsa", "rsa"].map(|name| sshd.dir().join(name)).to_vec();
-    connect(&Cluster { identity, ..sshd.cluster() }).await.unwrap();
+    connect(&Host { identity, ..sshd.host() }).await.unwrap();
     assert!(sshd.log().contains("Accepted publickey") && sshd.log().contains("RSA SHA256"), "{}", sshd.log());
 }
 
@@ -328,7 +328,7 @@ async fn a_refused_login_names_every_key_and_what_the_host_takes() {
     sshd::keygen("ed25519", &stranger, "");
     let missing = sshd.dir().join("missing");
     let identity = vec![stranger.clone(), missing.clone()];
-    let Err(RemoteError::Auth(error)) = connect(&Cluster { identity, ..sshd.cluster() }).await else {
+    let Err(RemoteError::Auth(error)) = connect(&Host { identity, ..sshd.host() }).await else {
         panic!("logged in")
     };
     assert!(error.contains(&fingerprint(&stranger.with_extension("pub"))), "{error}");
@@ -345,7 +345,7 @@ async fn ten_wrong_keys_end_in_a_refusal_because_five_are_offered_at_most() {
     for file in &identity {
         sshd::keygen("ed25519", file, "");
     }
-    let Err(RemoteError::Auth(error)) = connect(&Cluster { identity, ..sshd.cluster() }).await else {
+    let Err(RemoteError::Auth(error)) = connect(&Host { identity, ..sshd.host() }).await else {
         panic!("logged in")
     };
     assert!(error.contains("refused every key"), "{error}");
@@ -360,7 +360,7 @@ async fn a_host_that_cuts_off_after_too_many_keys_is_told_from_one_that_refuses(
     for file in &identity {
         sshd::keygen("ed25519", file, "");
     }
-    let Err(RemoteError::Auth(error)) = connect(&Cluster { identity, ..sshd.cluster() }).await else {
+    let Err(RemoteError::Auth(error)) = connect(&Host { identity, ..sshd.host() }).await else {
         panic!("logged in")
     };
     assert!(
@@ -374,7 +374,7 @@ async fn a_host_that_cuts_off_after_too_many_keys_is_told_from_one_that_refuses(
 async fn a_host_that_wants_more_than_a_key_is_told_from_one_that_refuses() {
     let config = "AuthenticationMethods publickey,password\nPasswordAuthentication yes".to_owned();
     let sshd = Sshd::start_with(&Options { config, ..Options::default() });
-    let Err(RemoteError::Auth(error)) = connect(&sshd.cluster()).await else { panic!("logged in") };
+    let Err(RemoteError::Auth(error)) = connect(&sshd.host()).await else { panic!("logged in") };
     assert!(error.contains("wants more than a key") && error.contains("password"), "{error}");
 }
 
@@ -384,7 +384,7 @@ async fn a_private_key_that_others_may_read_is_not_used() {
     let id = sshd.dir().join("id");
     for mode in [0o644, 0o640, 0o620] {
         fs::set_permissions(&id, fs::Permissions::from_mode(mode)).unwrap();
-        let Err(RemoteError::Here(error)) = connect(&sshd.cluster()).await else { panic!("used") };
+        let Err(RemoteError::Here(error)) = connect(&sshd.host()).await else { panic!("used") };
         assert!(error.contains(&format!("mode {mode:04o}")) && error.contains("chmod 600"), "{error}");
     }
     assert!(!sshd.log().contains("Connection from"), "the host is not knocked at: {}", sshd.log());
@@ -394,23 +394,21 @@ async fn a_private_key_that_others_may_read_is_not_used() {
 async fn a_missing_key_file_and_no_key_at_all_are_this_machines_trouble() {
     let sshd = Sshd::start();
     let missing = vec![sshd.dir().join("missing")];
-    let Err(RemoteError::Here(error)) = connect(&Cluster { identity: missing, ..sshd.cluster() }).await
-    else {
+    let Err(RemoteError::Here(error)) = connect(&Host { identity: missing, ..sshd.host() }).await else {
         panic!("logged in")
     };
     assert!(error.contains("cannot read key file"), "{error}");
-    let Err(RemoteError::Here(error)) = connect(&Cluster { identity: Vec::new(), ..sshd.cluster() }).await
-    else {
+    let Err(RemoteError::Here(error)) = connect(&Host { identity: Vec::new(), ..sshd.host() }).await else {
         panic!("logged in")
     };
     assert!(error.contains("names no key file"), "{error}");
 }
 
-fn locked(sshd: &Sshd, passphrase: &str) -> Cluster {
+fn locked(sshd: &Sshd, passphrase: &str) -> Host {
     let id = sshd.dir().join("locked");
     sshd::keygen("ed25519", &id, passphrase);
     sshd.authorize(&id.with_extension("pub"));
-    Cluster { identity: vec![id], ..sshd.cluster() }
+    Host { identity: vec![id], ..sshd.host() }
 }
 
 fn secret(sshd: &Sshd, text: &str) -> SecretRef {
@@ -424,7 +422,7 @@ fn secret(sshd: &Sshd, text: &str) -> SecretRef {
 async fn an_encrypted_key_opens_with_the_passphrase_that_the_inventory_refers_to() {
     let sshd = Sshd::start();
     let cluster =
-        Cluster { passphrase: Some(secret(&sshd, "correct horse\n")), ..locked(&sshd, "correct horse") };
+        Host { passphrase: Some(secret(&sshd, "correct horse\n")), ..locked(&sshd, "correct horse") };
     connect(&cluster).await.unwrap();
     // Asked for once in the life of the process, however many clusters share the key.
     fs::remove_file(sshd.dir().join("passphrase")).unwrap();
@@ -435,7 +433,7 @@ async fn an_encrypted_key_opens_with_the_passphrase_that_the_inventory_refers_to
 async fn a_wrong_passphrase_is_said_and_not_shown() {
     let sshd = Sshd::start();
     let cluster =
-        Cluster { passphrase: Some(secret(&sshd, "battery staple\n")), ..locked(&sshd, "correct horse") };
+        Host { passphrase: Some(secret(&sshd, "battery staple\n")), ..locked(&sshd, "correct horse") };
     let Err(RemoteError::Here(error)) = connect(&cluster).await else { panic!("logged in") };
     assert!(error.contains("the passphrase does not open key file"), "{error}");
     assert!(!error.contains("battery"), "{error}");
@@ -521,10 +519,10 @@ async fn the_agent_signs_when_no_file_does() {
     let sshd = Sshd::start();
     if with_agent("the_agent_signs_when_no_file_does", &["one", "two", "three"], &sshd) {
         authorize_from_outside(&sshd, "three");
-        let cluster = Cluster { identity: Vec::new(), agent: true, ..sshd.cluster() };
+        let cluster = Host { identity: Vec::new(), agent: true, ..sshd.host() };
         let session = connect(&cluster).await.unwrap();
         assert!(ask(&session, Command::new("true")).await.success());
-        let Err(RemoteError::Here(_)) = connect(&Cluster { agent: false, ..cluster }).await else {
+        let Err(RemoteError::Here(_)) = connect(&Host { agent: false, ..cluster }).await else {
             panic!("the agent was asked though the inventory does not allow it")
         };
     }
@@ -546,7 +544,7 @@ async fn the_agents_key_of_a_locked_file_is_offered_first() {
             .stdout(Stdio::null())
             .status();
         assert!(locking.unwrap().success());
-        connect(&Cluster { identity: vec![file], agent: true, ..sshd.cluster() }).await.unwrap();
+        connect(&Host { identity: vec![file], agent: true, ..sshd.host() }).await.unwrap();
     }
 }
 
@@ -554,7 +552,7 @@ async fn the_agents_key_of_a_locked_file_is_offered_first() {
 async fn an_agent_with_only_wrong_keys_is_named_in_the_refusal() {
     let sshd = Sshd::start();
     if with_agent("an_agent_with_only_wrong_keys_is_named_in_the_refusal", &["wrong"], &sshd) {
-        let cluster = Cluster { identity: Vec::new(), agent: true, ..sshd.cluster() };
+        let cluster = Host { identity: Vec::new(), agent: true, ..sshd.host() };
         let Err(RemoteError::Auth(error)) = connect(&cluster).await else { panic!("logged in") };
         assert!(error.contains("agent's key for tests (ssh-ed25519 SHA256:"), "{error}");
     }
@@ -565,7 +563,7 @@ async fn a_key_that_is_both_in_a_file_and_in_the_agent_is_offered_once() {
     let sshd = Sshd::start();
     if with_agent("a_key_that_is_both_in_a_file_and_in_the_agent_is_offered_once", &["both"], &sshd) {
         let file = Path::new(&std::env::var_os(IN_AGENT).unwrap()).join("both");
-        let cluster = Cluster { identity: vec![file.clone()], agent: true, ..sshd.cluster() };
+        let cluster = Host { identity: vec![file.clone()], agent: true, ..sshd.host() };
         let Err(RemoteError::Auth(error)) = connect(&cluster).await else { panic!("logged in") };
         assert_eq!(error.matches(&fingerprint(&file.with_extension("pub"))).count(), 1, "{error}");
     }
@@ -598,7 +596,7 @@ async fn the_library_is_silent_even_where_everything_is_traced() {
         .with_writer(move || writer.clone())
         .init();
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     let command = Command::new("cat; echo hunter3 >&2").stdin(b"hunter2".to_vec()).sensitive();
     assert_eq!(ask(&session, command).await.stdout, b"hunter2");
     session.close().await;
@@ -616,7 +614,7 @@ async fn a_port_that_takes_connections_and_says_nothing_is_given_up() {
     let sshd = Sshd::start();
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port();
-    let cluster = Cluster { port, connect_timeout: Duration::from_millis(300), ..sshd.cluster() };
+    let cluster = Host { port, connect_timeout: Duration::from_millis(300), ..sshd.host() };
     let began = Instant::now();
     let error = connect(&cluster).await.unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -629,7 +627,7 @@ async fn a_host_that_hangs_up_at_once_is_said_to_have_done_so_before_any_login()
     let sshd = Sshd::start();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let cluster = Cluster { port, ..sshd.cluster() };
+    let cluster = Host { port, ..sshd.host() };
     let (result, _) = tokio::join!(connect(&cluster), async { listener.accept().await.map(drop) });
     let error = result.unwrap_err().to_string();
     assert!(error.contains("before any login") && error.contains("MaxStartups"), "{error}");
@@ -639,9 +637,9 @@ async fn a_host_that_hangs_up_at_once_is_said_to_have_done_so_before_any_login()
 async fn a_closed_port_and_a_name_without_address_say_so() {
     let sshd = Sshd::start();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = connect(&Cluster { port: closed, ..sshd.cluster() }).await.unwrap_err();
+    let error = connect(&Host { port: closed, ..sshd.host() }).await.unwrap_err();
     assert!(error.to_string().contains("refused"), "{error}");
-    let nowhere = Cluster { address: "nowhere.invalid".to_owned(), ..sshd.cluster() };
+    let nowhere = Host { address: "nowhere.invalid".to_owned(), ..sshd.host() };
     let error = connect(&nowhere).await.unwrap_err();
     assert!(error.to_string().contains("name"), "{error}");
     assert_eq!(error.kind(), "unreachable");
@@ -650,7 +648,7 @@ async fn a_closed_port_and_a_name_without_address_say_so() {
 #[tokio::test]
 async fn a_closed_session_is_gone_from_the_host() {
     let sshd = Sshd::start();
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     // A whole conversation first: a host that is still saying hello notices a broken pipe instead of the goodbye.
     assert!(ask(&session, Command::new("true")).await.success());
     session.close().await;
@@ -661,7 +659,7 @@ async fn a_closed_session_is_gone_from_the_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fast_cipher_and_a_wide_window_are_asked_for() {
     let sshd = Sshd::start_with(&Options { config: "LogLevel DEBUG1".to_owned(), ..Options::default() });
-    let session = connect(&sshd.cluster()).await.unwrap();
+    let session = connect(&sshd.host()).await.unwrap();
     assert!(ask(&session, Command::new("true")).await.success());
     sshd.wait_for_log("server->client cipher: aes256-gcm@openssh.com");
     sshd.wait_for_log(" win 16777216 max ");

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::output::{print, print_json};
 use super::{Exit, Trouble};
 use crate::cli::{Cli, Format, InventorySub};
-use crate::inventory::{self, Cluster, ClusterRow, Selection};
+use crate::inventory::{self, Cluster, ClusterRow, Host, Selection};
 use crate::remote::printable;
 use crate::report::screen::Look;
 
@@ -53,7 +53,7 @@ impl<'a> Document<'a> {
         let row = |cluster: &'a Cluster| Row {
             name: &cluster.name,
             settings: ClusterRow::from(cluster),
-            defined_at: &cluster.defined_at,
+            defined_at: &cluster.host.defined_at,
         };
         Self { schema: 1, clusters: clusters.iter().map(row).collect() }
     }
@@ -67,9 +67,9 @@ fn table(clusters: &[Cluster]) -> String {
             cluster.group.clone(),
             tags.join(" "),
             cluster.login(),
-            keys(cluster),
-            if cluster.host_key.is_some() { "pinned" } else { "known_hosts" }.to_owned(),
-            cluster.defined_at.clone(),
+            keys(&cluster.host),
+            if cluster.host.host_key.is_some() { "pinned" } else { "known_hosts" }.to_owned(),
+            cluster.host.defined_at.clone(),
         ]
     });
     let head = ["cluster", "group", "tags", "login", "keys", "host key", "defined at"];
@@ -80,12 +80,14 @@ fn table(clusters: &[Cluster]) -> String {
 }
 
 /// How fleet logs in: the key files, the reference to their passphrase, the agent.
-fn keys(cluster: &Cluster) -> String {
-    let mut lines: Vec<String> = cluster.identity.iter().map(|path| path.display().to_string()).collect();
+fn keys(host: &Host) -> String {
+    let mut lines: Vec<String> = host.identity.iter().map(|path| path.display().to_string()).collect();
     if !lines.is_empty() {
-        lines.extend(cluster.passphrase.as_ref().map(|secret| format!("passphrase: {secret}")));
+        lines.extend(host.passphrase.as_ref().map(|secret| format!("passphrase: {secret}")));
     }
-    if cluster.agent {
+    lines.extend(host.certificates.iter().map(|path| path.display().to_string()));
+    lines.extend(host.password.as_ref().map(|secret| format!("password: {secret}")));
+    if host.agent {
         lines.push("agent".to_owned());
     }
     lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n")

@@ -8,14 +8,16 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::fault::{Fault, Page, meant};
 
 /// What people type for a key that has another name here.
-const ALSO_CALLED: [(&str, &str); 8] = [
+const ALSO_CALLED: [(&str, &str); 10] = [
     ("host", "address"),
     ("hostname", "address"),
     ("ip", "address"),
     ("key", "identity"),
     ("login", "user"),
     ("username", "user"),
-    ("password", "passphrase"),
+    ("proxyjump", "jump"),
+    ("bastion", "jump"),
+    ("become", "sudo"),
     ("timeout", "connect_timeout_seconds"),
 ];
 

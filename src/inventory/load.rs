@@ -25,14 +25,14 @@ pub fn load(path: &Path) -> Result<Inventory, InventoryError> {
         whole_read &= pages.len() == number + 1;
     }
     let mut union = Union { pages: &pages, whole_read, faults };
-    let (clusters, groups) = union.join(home.as_deref());
-    if clusters.is_empty() && union.faults.is_empty() {
+    let inventory = union.join(home.as_deref());
+    if inventory.clusters.is_empty() && union.faults.is_empty() {
         let help =
             "a cluster is [clusters.NAME] with an address; inventory-example/ is an inventory to begin with";
         union.faults.push(whole(0, path, "there is no cluster in this inventory", Some(help)));
     }
     if union.faults.is_empty() {
-        Ok(Inventory { clusters, groups, files })
+        Ok(Inventory { files, ..inventory })
     } else {
         Err(InventoryError::new(union.faults))
     }

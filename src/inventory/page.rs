@@ -10,10 +10,32 @@ use super::Group;
 use super::fault::{Fault, Page, whole};
 use super::fields::Fields;
 use super::rules;
-use super::settings::{KEYS, Settings};
+use super::settings::{DIRECT, KEYS, Settings};
 
 /// Keys that only a cluster has.
-const CLUSTER_KEYS: [&str; 6] = ["address", "group", "host_key", "cluster_uid", "domain", "directory"];
+const CLUSTER_KEYS: [&str; 8] =
+    ["address", "group", "host_key", "host_key_alias", "machine_id", "cluster_uid", "domain", "directory"];
+
+/// The keys of a jump host. It takes nothing from the defaults: those are the clusters'.
+const JUMP_KEYS: [&str; 14] = [
+    "address",
+    "port",
+    "user",
+    "identity",
+    "certificate",
+    "passphrase",
+    "agent",
+    "password",
+    "host_key",
+    "host_key_alias",
+    "known_hosts",
+    "jump",
+    "channels",
+    "connect_timeout_seconds",
+];
+
+/// Keys whose value says where a secret is.
+const REFERENCES: [&str; 3] = ["passphrase", "password", "sudo_password"];
 
 /// Words in a key that say that its value is a secret.
 const SECRET_WORDS: [&str; 4] = ["pass", "secret", "token", "credential"];
@@ -25,6 +47,8 @@ pub(super) struct Said {
     pub(super) defaults: Option<(Range<usize>, Settings)>,
     /// `[groups.NAME]`.
     pub(super) groups: Vec<SaidGroup>,
+    /// `[jumps.NAME]`.
+    pub(super) jumps: Vec<SaidJump>,
     /// `[clusters.NAME]`.
     pub(super) clusters: Vec<SaidCluster>,
 }
@@ -42,12 +66,29 @@ pub(super) struct SaidGroup {
 pub(super) struct SaidCluster {
     pub(super) name: Spanned<String>,
     pub(super) group: Option<Spanned<String>>,
-    pub(super) address: Option<Spanned<String>>,
-    pub(super) host_key: Option<String>,
+    pub(super) place: SaidPlace,
+    pub(super) machine_id: Option<String>,
     pub(super) cluster_uid: Option<Spanned<String>>,
     pub(super) domain: Option<String>,
     pub(super) directory: Option<PathBuf>,
     pub(super) settings: Settings,
+}
+
+/// `[jumps.NAME]`.
+#[derive(Debug)]
+pub(super) struct SaidJump {
+    pub(super) name: Spanned<String>,
+    pub(super) place: SaidPlace,
+    pub(super) channels: Option<usize>,
+    pub(super) settings: Settings,
+}
+
+/// Where one host is, and by what it is known.
+#[derive(Debug)]
+pub(super) struct SaidPlace {
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) host_key: Option<String>,
+    pub(super) host_key_alias: Option<String>,
 }
 
 /// Reads a file as text.
@@ -87,7 +128,7 @@ pub(super) fn read(page: &mut Page, faults: &mut Vec<Fault>) -> Option<Said> {
     mask(root.get_ref(), false, &mut page.masked);
     let mut said = Said::default();
     let mut top = Fields { page, of: "the inventory".to_owned(), table: root.get_ref(), faults };
-    top.only(&["defaults", "groups", "clusters"], &[]);
+    top.only(&["defaults", "groups", "jumps", "clusters"], &[]);
     if let Some(table) = top.table("defaults") {
         let span = top.key_span("defaults");
         let mut fields = top.inner("[defaults]".to_owned(), table);
@@ -96,6 +137,9 @@ pub(super) fn read(page: &mut Page, faults: &mut Vec<Fault>) -> Option<Said> {
     }
     for (name, table) in named(&mut top, "groups", "group") {
         said.groups.push(group(&mut top.inner(format!("group {}", name.get_ref()), table), name));
+    }
+    for (name, table) in named(&mut top, "jumps", "jump host") {
+        said.jumps.push(jump(&mut top.inner(format!("jump host {}", name.get_ref()), table), name));
     }
     for (name, table) in named(&mut top, "clusters", "cluster") {
         said.clusters.push(cluster(&mut top.inner(format!("cluster {}", name.get_ref()), table), name));
@@ -121,30 +165,50 @@ fn named<'a>(top: &mut Fields<'a>, key: &str, one: &str) -> Vec<(Spanned<String>
 }
 
 fn group(fields: &mut Fields<'_>, name: Spanned<String>) -> SaidGroup {
-    fields.only(&["about"].iter().chain(&KEYS).copied().collect::<Vec<_>>(), &CLUSTER_KEYS);
+    fields.only(&["about", "parallel"].iter().chain(&KEYS).copied().collect::<Vec<_>>(), &CLUSTER_KEYS);
     let about = fields.text("about", |text| Ok(text.trim().to_owned())).map(Spanned::into_inner);
+    let parallel = fields.number("parallel", 1..=1000).and_then(|parallel| usize::try_from(parallel).ok());
     let settings = Settings::read(fields);
-    let group = Group { about: about.unwrap_or_default(), tags: settings.tags.clone() };
+    let group = Group { about: about.unwrap_or_default(), tags: settings.tags.clone(), parallel };
     SaidGroup { name, group, settings }
 }
 
 fn cluster(fields: &mut Fields<'_>, name: Spanned<String>) -> SaidCluster {
     fields.only(&CLUSTER_KEYS.iter().chain(&KEYS).copied().collect::<Vec<_>>(), &[]);
-    if fields.value("address").is_none() {
-        let what = format!("cluster {} has no `address`", name.get_ref());
-        fields.fault(&name.span(), what, Some("say where it is: address = \"203.0.113.7\"".to_owned()));
-    }
+    let place = place(fields, &name);
     let page = fields.page;
     let local = |text: &str| rules::local_path(text, page.folder(), page.home.as_deref());
     SaidCluster {
         group: fields.text("group", |name| Ok(name.to_owned())),
-        address: fields.text("address", rules::address),
-        host_key: fields.text("host_key", rules::host_key).map(Spanned::into_inner),
+        place,
+        machine_id: fields.text("machine_id", rules::machine_id).map(Spanned::into_inner),
         cluster_uid: fields.text("cluster_uid", rules::uid),
         domain: fields.text("domain", rules::domain).map(Spanned::into_inner),
         directory: fields.text("directory", local).map(Spanned::into_inner),
         settings: Settings::read(fields),
         name,
+    }
+}
+
+fn jump(fields: &mut Fields<'_>, name: Spanned<String>) -> SaidJump {
+    fields.only(&JUMP_KEYS, &[]);
+    if name.get_ref() == DIRECT {
+        let what = format!("a jump host cannot be called {DIRECT}: that is what no jump host is called");
+        fields.fault(&name.span(), what, None);
+    }
+    let channels = fields.number("channels", 1..=10_000).and_then(|channels| usize::try_from(channels).ok());
+    SaidJump { place: place(fields, &name), channels, settings: Settings::read(fields), name }
+}
+
+fn place(fields: &mut Fields<'_>, name: &Spanned<String>) -> SaidPlace {
+    if fields.value("address").is_none() {
+        let what = format!("{} has no `address`", fields.of);
+        fields.fault(&name.span(), what, Some("say where it is: address = \"203.0.113.7\"".to_owned()));
+    }
+    SaidPlace {
+        address: fields.text("address", rules::address),
+        host_key: fields.text("host_key", rules::host_key).map(Spanned::into_inner),
+        host_key_alias: fields.text("host_key_alias", rules::address).map(Spanned::into_inner),
     }
 }
 
@@ -172,13 +236,13 @@ fn mask(table: &DeTable<'_>, names: bool, masked: &mut Vec<Range<usize>>) {
         let key: &str = key.get_ref();
         match value.get_ref() {
             DeValue::Table(inner) if names => mask(inner, false, masked),
-            DeValue::Table(inner) if key == "passphrase" => {
+            DeValue::Table(inner) if REFERENCES.contains(&key) => {
                 let secret =
                     inner.iter().filter(|(key, value)| !is_reference(key.get_ref(), value.get_ref()));
                 masked.extend(secret.map(|(_, value)| value.span()));
             }
             _ if is_secret(key) => masked.push(value.span()),
-            DeValue::Table(inner) => mask(inner, matches!(key, "groups" | "clusters"), masked),
+            DeValue::Table(inner) => mask(inner, matches!(key, "groups" | "jumps" | "clusters"), masked),
             DeValue::Array(list) => {
                 let tables = list.iter().filter_map(|one| one.get_ref().as_table());
                 tables.for_each(|inner| mask(inner, false, masked));
@@ -188,7 +252,7 @@ fn mask(table: &DeTable<'_>, names: bool, masked: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Whether this part of a passphrase says where it is, not what it is.
+/// Whether this part of a secret says where it is, not what it is.
 fn is_reference(key: &str, value: &DeValue<'_>) -> bool {
     match key {
         "file" | "command" | "prompt" => true,

@@ -108,6 +108,16 @@ pub(super) fn uid(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A machine's id (`machine-id(5)`): 32 hexadecimal digits.
+pub(super) fn machine_id(text: &str) -> Result<String, String> {
+    if text.len() != 32 || !text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Err(
+            "it is no machine id: 32 hexadecimal digits, as `cat /etc/machine-id` prints them".to_owned()
+        );
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
 /// An absolute path on a host, not its root, without detours.
 pub(super) fn host_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {

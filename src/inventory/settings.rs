@@ -8,19 +8,28 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::fields::Fields;
-use super::{Paths, SecretRef, rules};
+use super::{Paths, SecretRef, Sudo, rules};
+
+/// The jump host that is none.
+pub(super) const DIRECT: &str = "none";
 
 /// The keys of a layer.
-pub(super) const KEYS: [&str; 9] = [
+pub(super) const KEYS: [&str; 15] = [
     "port",
     "user",
     "tags",
     "identity",
+    "certificate",
     "passphrase",
     "agent",
+    "password",
+    "sudo",
+    "sudo_password",
+    "jump",
     "known_hosts",
     "paths",
     "connect_timeout_seconds",
+    "reconnect_seconds",
 ];
 
 /// One layer; `None` where it says nothing.
@@ -30,10 +39,16 @@ pub(super) struct Settings {
     pub(super) user: Option<String>,
     pub(super) tags: BTreeSet<String>,
     pub(super) identity: Option<Vec<PathBuf>>,
+    pub(super) certificates: Option<Vec<PathBuf>>,
     pub(super) passphrase: Option<SecretRef>,
     pub(super) agent: Option<bool>,
+    pub(super) password: Option<SecretRef>,
+    pub(super) sudo: Option<Sudo>,
+    /// A jump host's name, or [`DIRECT`].
+    pub(super) jump: Option<Spanned<String>>,
     pub(super) known_hosts: Option<Vec<PathBuf>>,
     pub(super) connect_timeout: Option<Duration>,
+    pub(super) reconnect: Option<Duration>,
     k3s_data: Option<String>,
     k3s_config: Option<String>,
     spool: Option<String>,
@@ -49,10 +64,15 @@ impl Settings {
             user: fields.text("user", rules::user).map(Spanned::into_inner),
             tags: plain(fields.texts("tags", rules::name)).unwrap_or_default().into_iter().collect(),
             identity: plain(fields.texts("identity", local)),
-            passphrase: passphrase(fields),
+            certificates: plain(fields.texts("certificate", local)),
+            passphrase: secret(fields, "passphrase"),
             agent: fields.flag("agent"),
+            password: secret(fields, "password"),
+            sudo: sudo(fields),
+            jump: fields.text("jump", rules::name),
             known_hosts: plain(fields.texts("known_hosts", local)),
             connect_timeout: fields.number("connect_timeout_seconds", 1..=600).map(Duration::from_secs),
+            reconnect: fields.number("reconnect_seconds", 0..=86_400).map(Duration::from_secs),
             ..Self::default()
         };
         if let Some(table) = fields.table("paths") {
@@ -74,10 +94,15 @@ impl Settings {
             user: upper.user.or(below.user),
             tags: upper.tags.into_iter().chain(below.tags).collect(),
             identity: upper.identity.or(below.identity),
+            certificates: upper.certificates.or(below.certificates),
             passphrase: upper.passphrase.or(below.passphrase),
             agent: upper.agent.or(below.agent),
+            password: upper.password.or(below.password),
+            sudo: upper.sudo.or(below.sudo),
+            jump: upper.jump.or(below.jump),
             known_hosts: upper.known_hosts.or(below.known_hosts),
             connect_timeout: upper.connect_timeout.or(below.connect_timeout),
+            reconnect: upper.reconnect.or(below.reconnect),
             k3s_data: upper.k3s_data.or(below.k3s_data),
             k3s_config: upper.k3s_config.or(below.k3s_config),
             spool: upper.spool.or(below.spool),
@@ -99,25 +124,42 @@ fn plain<T>(list: Option<Vec<Spanned<T>>>) -> Option<Vec<T>> {
     list.map(|list| list.into_iter().map(Spanned::into_inner).collect())
 }
 
-/// The reference to a passphrase. A passphrase itself is refused.
-fn passphrase(fields: &mut Fields<'_>) -> Option<SecretRef> {
-    let value = fields.value("passphrase")?;
+/// `sudo`, and where its password comes from.
+fn sudo(fields: &mut Fields<'_>) -> Option<Sudo> {
+    let password = secret(fields, "sudo_password");
+    let wanted = fields.flag("sudo");
+    match (wanted, password) {
+        (Some(false), Some(_)) => {
+            let span = fields.key_span("sudo_password");
+            let what = format!("`sudo_password` of {} is of no use with `sudo = false`", fields.of);
+            fields.fault(&span, what, Some("leave one of the two out".to_owned()));
+            None
+        }
+        (_, Some(password)) => Some(Sudo::Password(password)),
+        (Some(true), None) => Some(Sudo::Free),
+        (Some(false), None) => Some(Sudo::Never),
+        (None, None) => None,
+    }
+}
+
+/// The reference to a secret. A secret itself is refused.
+pub(super) fn secret(fields: &mut Fields<'_>, key: &'static str) -> Option<SecretRef> {
+    let value = fields.value(key)?;
     let table = match value.get_ref() {
         DeValue::Table(table) => table,
         DeValue::String(_) => {
-            let what =
-                format!("`passphrase` of {} is written in plain: an inventory holds no secrets", fields.of);
+            let what = format!("`{key}` of {} is written in plain: an inventory holds no secrets", fields.of);
             let help = "say where it is: { file = \"~/.config/fleet/key.pass\" }, { env = \"KEY_PASSPHRASE\" }, \
                         { command = \"pass show fleet\" } or { prompt = true }";
             fields.fault(&value.span(), what, Some(help.to_owned()));
             return None;
         }
         _ => {
-            fields.wrong_type("passphrase", value, "a reference such as { prompt = true }");
+            fields.wrong_type(key, value, "a reference such as { prompt = true }");
             return None;
         }
     };
-    let of = format!("`passphrase` of {}", fields.of);
+    let of = format!("`{key}` of {}", fields.of);
     if table.len() != 1 {
         let what = format!("{of} must say exactly one of file, env, command and prompt");
         fields.fault(&value.span(), what, None);
@@ -139,7 +181,7 @@ fn passphrase(fields: &mut Fields<'_>) -> Option<SecretRef> {
             return Some(SecretRef::Prompt);
         }
         let span = inner.value("prompt").map_or(0..0, Spanned::span);
-        inner.fault(&span, "`prompt = false` says nothing", Some("leave `passphrase` out".to_owned()));
+        inner.fault(&span, "`prompt = false` says nothing", Some(format!("leave `{key}` out")));
         None
     });
     file.or(env).or(command).or(prompt)

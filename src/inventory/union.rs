@@ -1,14 +1,15 @@
 //! The files of an inventory put together: layers applied, names single, references leading somewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 
 use super::fault::{Fault, Page, meant};
-use super::page::{Said, SaidCluster};
-use super::settings::Settings;
-use super::{Cluster, Group};
+use super::page::{Said, SaidCluster, SaidJump, SaidPlace};
+use super::settings::{DIRECT, Settings};
+use super::{Cluster, Group, Host, Inventory};
 
 /// All files, and what is wrong with them.
 pub(super) struct Union<'a> {
@@ -23,16 +24,17 @@ pub(super) struct Union<'a> {
 /// What was met, and where first.
 type Seen = BTreeMap<String, String>;
 
+/// The jump hosts, by name.
+type Jumps = BTreeMap<String, Arc<Host>>;
+
 /// The groups, by name, with the layer of each.
 type Groups<'a> = BTreeMap<&'a str, (&'a Group, &'a Settings)>;
 
 impl<'a> Union<'a> {
-    /// The clusters and the groups, by name.
-    pub(super) fn join(
-        &mut self,
-        home: Option<&Path>,
-    ) -> (BTreeMap<String, Cluster>, BTreeMap<String, Group>) {
+    /// The clusters, groups and jump hosts, by name.
+    pub(super) fn join(&mut self, home: Option<&Path>) -> Inventory {
         let defaults = self.defaults();
+        let jumps = self.jumps(home);
         let (groups, group_names) = self.groups();
         let (mut names, mut places, mut uids) = (Seen::new(), Seen::new(), Seen::new());
         let mut clusters = BTreeMap::new();
@@ -52,7 +54,7 @@ impl<'a> Union<'a> {
             let below = group.map_or_else(|| defaults.clone(), |(_, settings)| settings.over(&defaults));
             let settings = said.settings.over(&below);
             let this = || format!("{name} at {}", page.spot(at));
-            if let Some(address) = &said.address {
+            if let Some(address) = &said.place.address {
                 let place = format!("{} port {}", address.get_ref(), settings.port.unwrap_or(22));
                 if let Some(first) = met(&mut places, place.clone(), this) {
                     let what = format!("cluster {name} has the address of cluster {first}: {place}");
@@ -65,7 +67,8 @@ impl<'a> Union<'a> {
                 let what = format!("cluster {name} has the cluster_uid of cluster {first}");
                 self.fault(page, &uid.span(), what, "every cluster has its own: one of the two was copied");
             }
-            let cluster = finish(page, said, settings, home);
+            let jump = self.jump_of(page, settings.jump.as_ref(), &jumps);
+            let cluster = finish(page, said, settings, jump, home);
             if let Some(inside) = overlap(&cluster) {
                 let what = format!("cluster {name}: {inside} lie inside of each other");
                 self.fault(page, at, what, "`paths` needs a spool of its own, such as /var/lib/fleet");
@@ -73,7 +76,66 @@ impl<'a> Union<'a> {
             clusters.insert(name.clone(), cluster);
         }
         let groups = groups.into_iter().map(|(name, (group, _))| (name.to_owned(), group.clone()));
-        (clusters, groups.collect())
+        Inventory { clusters, groups: groups.collect(), jumps, files: Vec::new() }
+    }
+
+    /// The jump hosts. One that is reached through another is made after that one; what is left in the end goes in a circle.
+    fn jumps(&mut self, home: Option<&Path>) -> Jumps {
+        let mut names = Seen::new();
+        let mut open: BTreeMap<&str, (&Page, &SaidJump)> = BTreeMap::new();
+        for (page, said) in
+            self.pages.iter().flat_map(|(page, said)| said.jumps.iter().map(move |one| (page, one)))
+        {
+            let (name, at) = (said.name.get_ref(), &said.name.span());
+            if let Some(first) = met(&mut names, name.to_lowercase(), || page.spot(at)) {
+                let what = format!("a second jump host `{name}`: the first stands at {first}");
+                self.fault(page, at, what, "names are single, whatever their capitals: rename one");
+            }
+            open.insert(name, (page, said));
+        }
+        let all: BTreeSet<&str> = open.keys().copied().collect();
+        let mut jumps = Jumps::new();
+        while !open.is_empty() {
+            let ready =
+                |said: &SaidJump| match said.settings.jump.as_ref().map(|jump| jump.get_ref().as_str()) {
+                    Some(other) => !all.contains(other) || jumps.contains_key(other),
+                    None => true,
+                };
+            let (now, later): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                open.into_iter().partition(|(_, (_, said))| ready(said));
+            if now.is_empty() {
+                for (name, (page, said)) in later {
+                    let what = format!("jump host {name} is reached through itself, by way of others");
+                    self.fault(page, &said.name.span(), what, "one of them must be reached directly");
+                }
+                break;
+            }
+            let made: Vec<Host> = now
+                .into_values()
+                .map(|(page, said)| {
+                    let jump = self.jump_of(page, said.settings.jump.as_ref(), &jumps);
+                    let host = host(page, &said.name, &said.place, said.settings.clone(), jump, home);
+                    Host { channels: said.channels.unwrap_or(host.channels), ..host }
+                })
+                .collect();
+            jumps.extend(made.into_iter().map(|host| (host.name.clone(), Arc::new(host))));
+            open = later;
+        }
+        jumps
+    }
+
+    fn jump_of(&mut self, page: &Page, said: Option<&Spanned<String>>, jumps: &Jumps) -> Option<Arc<Host>> {
+        let said = said.filter(|said| said.get_ref() != DIRECT)?;
+        let name = said.get_ref();
+        let found = jumps.get(name).cloned();
+        if found.is_none() && self.whole_read {
+            let help = match meant(name, jumps.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("write [jumps.{name}] with its address"),
+            };
+            self.fault(page, &said.span(), format!("unknown jump host `{name}`"), &help);
+        }
+        found
     }
 
     fn fault(&mut self, page: &Page, at: &std::ops::Range<usize>, what: String, help: &str) {
@@ -151,31 +213,60 @@ fn overlap(cluster: &Cluster) -> Option<String> {
 }
 
 /// A cluster with everything filled in.
-fn finish(page: &Page, said: &SaidCluster, settings: Settings, home: Option<&Path>) -> Cluster {
-    let paths = settings.paths();
-    let identity = settings.identity.unwrap_or_default();
+fn finish(
+    page: &Page,
+    said: &SaidCluster,
+    settings: Settings,
+    jump: Option<Arc<Host>>,
+    home: Option<&Path>,
+) -> Cluster {
     let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.get_ref().clone());
-    let usual = Cluster::new(said.name.get_ref(), text(&said.address).unwrap_or_default());
     Cluster {
+        name: said.name.get_ref().clone(),
         group: text(&said.group).unwrap_or_default(),
-        tags: settings.tags,
-        port: settings.port.unwrap_or(usual.port),
-        user: settings.user.unwrap_or(usual.user),
-        // Without a key file the agent is the only way in; with one it is asked only where the inventory says so.
-        agent: settings.agent.unwrap_or(identity.is_empty()),
-        identity,
-        passphrase: settings.passphrase,
-        host_key: said.host_key.clone(),
-        known_hosts: settings
-            .known_hosts
-            .unwrap_or_else(|| home.map(|home| home.join(".ssh/known_hosts")).into_iter().collect()),
+        tags: settings.tags.clone(),
+        machine_id: said.machine_id.clone(),
         cluster_uid: text(&said.cluster_uid),
         domain: said.domain.clone(),
         directory: said.directory.clone(),
-        paths,
+        paths: settings.paths(),
+        host: host(page, &said.name, &said.place, settings, jump, home),
+    }
+}
+
+/// A host with everything filled in.
+fn host(
+    page: &Page,
+    name: &Spanned<String>,
+    place: &SaidPlace,
+    settings: Settings,
+    jump: Option<Arc<Host>>,
+    home: Option<&Path>,
+) -> Host {
+    let address = place.address.as_ref().map(|address| address.get_ref().clone()).unwrap_or_default();
+    let usual = Host::new(name.get_ref(), address);
+    let identity = settings.identity.unwrap_or_default();
+    Host {
+        port: settings.port.unwrap_or(usual.port),
+        user: settings.user.unwrap_or(usual.user),
+        // Without a key file or a password the agent is the only way in; otherwise it is asked only where the inventory says so.
+        agent: settings.agent.unwrap_or(identity.is_empty() && settings.password.is_none()),
+        identity,
+        certificates: settings.certificates.unwrap_or_default(),
+        passphrase: settings.passphrase,
+        password: settings.password,
+        sudo: settings.sudo.unwrap_or(usual.sudo),
+        host_key: place.host_key.clone(),
+        host_key_alias: place.host_key_alias.clone(),
+        known_hosts: settings
+            .known_hosts
+            .unwrap_or_else(|| home.map(|home| home.join(".ssh/known_hosts")).into_iter().collect()),
+        jump,
         connect_timeout: settings.connect_timeout.unwrap_or(usual.connect_timeout),
-        defined_at: page.spot(&said.name.span()),
+        reconnect: settings.reconnect.unwrap_or(usual.reconnect),
+        defined_at: page.spot(&name.span()),
         name: usual.name,
         address: usual.address,
+        channels: usual.channels,
     }
 }

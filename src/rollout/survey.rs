@@ -20,7 +20,7 @@ pub async fn survey(
     let results = each(clusters, parallel, |cluster| {
         let backups = Arc::clone(&backups);
         async move {
-            let session = ssh::connect(&cluster).await?;
+            let session = ssh::connect(&cluster.host).await?;
             let facts = facts::gather(&session, &cluster, &backups).await;
             session.close().await;
             facts

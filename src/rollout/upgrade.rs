@@ -79,7 +79,7 @@ impl Rollout {
         journal: &mut Journal,
     ) -> std::io::Result<Outcome> {
         journal.record(What::Begun { address: cluster.login() })?;
-        let session = match ssh::connect(cluster).await {
+        let session = match ssh::connect(&cluster.host).await {
             Ok(session) => session,
             Err(error) => return Ok(run::unasked(&error)),
         };

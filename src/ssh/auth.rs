@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use super::client::{Client, Told};
 use super::hostkeys::name_key;
 use super::keys::Keys;
-use crate::inventory::Cluster;
+use crate::inventory::Host;
 use crate::remote::{RemoteError, printable};
 
 /// OpenSSH cuts a connection off after six refused keys (MaxAuthTries), and then it looks lost rather than refused
@@ -21,10 +21,10 @@ const MOST_KEYS: usize = 5;
 pub(super) async fn login(
     handle: &mut Handle<Client>,
     told: &Told,
-    cluster: &Cluster,
+    host: &Host,
     keys: Keys,
 ) -> Result<(), RemoteError> {
-    let mut login = Login { handle, told, cluster, offered: Vec::new(), notes: keys.troubles, methods: None };
+    let mut login = Login { handle, told, host, offered: Vec::new(), notes: keys.troubles, methods: None };
     let from_files: Vec<PublicKey> = keys.ready.iter().map(|(_, key)| key.public_key().clone()).collect();
     for (file, key) in keys.ready {
         let name = format!("{} ({})", file.display(), name_key(key.public_key()));
@@ -33,12 +33,12 @@ pub(super) async fn login(
         }
         let hash = login.hash_for(key.public_key()).await;
         let key = PrivateKeyWithHashAlg::new(key, hash);
-        let answer = login.handle.authenticate_publickey(&cluster.user, key).await;
+        let answer = login.handle.authenticate_publickey(&host.user, key).await;
         if login.heard(name, answer.map_err(|error| error.to_string())).await? {
             return Ok(());
         }
     }
-    if cluster.agent {
+    if host.agent {
         match ask_agent(login.handle, &keys.locked).await {
             Err(trouble) => login.notes.push(trouble),
             Ok((mut agent, held)) => {
@@ -53,7 +53,7 @@ pub(super) async fn login(
                     }
                     let hash = login.hash_for(&key).await;
                     let answer =
-                        login.handle.authenticate_publickey_with(&cluster.user, key, hash, &mut agent).await;
+                        login.handle.authenticate_publickey_with(&host.user, key, hash, &mut agent).await;
                     if login.heard(name, answer.map_err(|error| error.to_string())).await? {
                         return Ok(());
                     }
@@ -68,7 +68,7 @@ pub(super) async fn login(
 struct Login<'a> {
     handle: &'a mut Handle<Client>,
     told: &'a Told,
-    cluster: &'a Cluster,
+    host: &'a Host,
     offered: Vec<String>,
     notes: Vec<String>,
     methods: Option<MethodSet>,
@@ -112,7 +112,7 @@ impl Login<'_> {
                     return Err(RemoteError::Auth(format!(
                         "{} took {name}, but wants more than a key to log in: {}. fleet logs in with a key alone; \
                          see AuthenticationMethods in the host's sshd_config",
-                        self.cluster.login(),
+                        self.host.login(),
                         say_methods(&remaining_methods)
                     )));
                 }
@@ -129,14 +129,14 @@ impl Login<'_> {
         RemoteError::Auth(format!(
             "{} cut the connection off while logging in, after {} ({}); this is not a plain refusal of the key: look at \
              the host's sshd log, and offer fewer keys if it says \"Too many authentication failures\"",
-            self.cluster.login(),
+            self.host.login(),
             count(self.offered.len()),
             self.told.why().await
         ))
     }
 
     fn refused(self) -> RemoteError {
-        let login = self.cluster.login();
+        let login = self.host.login();
         let notes = self.notes.join("; ");
         if self.offered.is_empty() {
             return RemoteError::Auth(format!("no key could be offered to {login}: {notes}"));

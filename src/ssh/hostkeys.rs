@@ -11,7 +11,7 @@ use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 use sha1::Sha1;
 
-use crate::inventory::Cluster;
+use crate::inventory::Host;
 use crate::remote::{RemoteError, printable};
 
 /// What is known about one host's keys.
@@ -42,9 +42,9 @@ struct Line {
 
 impl HostKeys {
     /// Reads the files. One that does not exist is empty; one that cannot be read is an error: it may hold a revocation.
-    pub(super) async fn read(cluster: &Cluster) -> Result<Self, RemoteError> {
+    pub(super) async fn read(host: &Host) -> Result<Self, RemoteError> {
         let mut texts = Vec::new();
-        for file in &cluster.known_hosts {
+        for file in &host.known_hosts {
             match tokio::fs::read(file).await {
                 Ok(bytes) => texts.push((file.clone(), String::from_utf8_lossy(&bytes).into_owned())),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -54,23 +54,23 @@ impl HostKeys {
                 }
             }
         }
-        let mut known = Self::from_texts(cluster, &texts);
-        if let Some(text) = &cluster.host_key {
+        let mut known = Self::from_texts(host, &texts);
+        if let Some(text) = &host.host_key {
             let key = PublicKey::from_openssh(text.trim()).map_err(|error| {
                 RemoteError::Here(format!(
                     "{}: host_key of {} is not a public key ({error}); it is written `ssh-ed25519 AAAA…`, without a host name",
-                    cluster.defined_at, cluster.name
+                    host.defined_at, host.name
                 ))
             })?;
-            known.pinned = Some((key, cluster.defined_at.clone()));
+            known.pinned = Some((key, host.defined_at.clone()));
         }
         Ok(known)
     }
 
-    /// What these known_hosts texts say about the cluster's host.
-    fn from_texts(cluster: &Cluster, texts: &[(PathBuf, String)]) -> Self {
-        let host = cluster.address.to_lowercase();
-        let name = if cluster.port == 22 { host.clone() } else { format!("[{host}]:{}", cluster.port) };
+    /// What these known_hosts texts say about the host's host.
+    fn from_texts(host: &Host, texts: &[(PathBuf, String)]) -> Self {
+        let address = host.address.to_lowercase();
+        let name = if host.port == 22 { address.clone() } else { format!("[{address}]:{}", host.port) };
         let mut lines = Vec::new();
         for (file, text) in texts {
             for (index, line) in text.lines().enumerate() {
@@ -79,7 +79,7 @@ impl HostKeys {
                     continue;
                 }
                 let exact = matches(entry.host_patterns(), &name);
-                if exact || matches(entry.host_patterns(), &host) {
+                if exact || matches(entry.host_patterns(), &address) {
                     lines.push(Line {
                         key: entry.public_key().clone(),
                         revoked: entry.marker() == Some(&Marker::Revoked),
@@ -90,8 +90,8 @@ impl HostKeys {
                 }
             }
         }
-        let files = cluster.known_hosts.clone();
-        Self { login: cluster.login(), name, pinned: None, lines, files }
+        let files = host.known_hosts.clone();
+        Self { login: host.login(), name, pinned: None, lines, files }
     }
 
     /// Host key algorithms in the order to ask for: those that are recorded first, or a host known by its RSA key alone

@@ -1,12 +1,8 @@
 //! The table of libraries 1.3: what OpenSSH does with each kind of line is what is done here, and safer where they differ.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use russh::keys::PrivateKey;
 
 use super::*;
-use crate::inventory::Paths;
 
 fn key_of(algorithm: Algorithm) -> PublicKey {
     PrivateKey::random(&mut rand::rng(), algorithm).unwrap().public_key().clone()
@@ -24,30 +20,18 @@ fn text(key: &PublicKey) -> String {
     key.to_openssh().unwrap()
 }
 
-fn cluster(port: u16) -> Cluster {
-    Cluster {
-        name: "oak".to_owned(),
-        group: String::new(),
-        tags: BTreeSet::new(),
-        address: "Oak.example.org".to_owned(),
+fn host(port: u16) -> Host {
+    Host {
         port,
-        user: "root".to_owned(),
-        identity: Vec::new(),
-        passphrase: None,
         agent: false,
-        host_key: None,
         known_hosts: vec![PathBuf::from("/etc/known"), PathBuf::from("/home/known")],
-        cluster_uid: None,
-        domain: None,
-        directory: None,
-        paths: Paths::default(),
-        connect_timeout: Duration::from_secs(10),
         defined_at: "clusters.toml:7".to_owned(),
+        ..Host::new("oak", "Oak.example.org")
     }
 }
 
 fn known(port: u16, lines: &str) -> HostKeys {
-    HostKeys::from_texts(&cluster(port), &[(PathBuf::from("/etc/known"), lines.to_owned())])
+    HostKeys::from_texts(&host(port), &[(PathBuf::from("/etc/known"), lines.to_owned())])
 }
 
 fn accepts(port: u16, lines: &str, key: &PublicKey) -> bool {
@@ -233,22 +217,22 @@ fn a_pinned_key_is_the_only_one_whatever_known_hosts_says() {
 
 #[tokio::test]
 async fn a_pinned_key_that_is_none_is_this_machines_trouble_and_names_its_place() {
-    let mut cluster = cluster(22);
-    cluster.known_hosts.clear();
-    cluster.host_key = Some("oak.example.org ssh-ed25519 AAAA".to_owned());
-    let Err(RemoteError::Here(error)) = HostKeys::read(&cluster).await else { panic!("accepted") };
+    let mut oak = host(22);
+    oak.known_hosts.clear();
+    oak.host_key = Some("oak.example.org ssh-ed25519 AAAA".to_owned());
+    let Err(RemoteError::Here(error)) = HostKeys::read(&oak).await else { panic!("accepted") };
     assert!(error.starts_with("clusters.toml:7: host_key of oak"), "{error}");
 }
 
 #[tokio::test]
 async fn a_missing_known_hosts_file_is_empty_and_an_unreadable_one_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let mut cluster = cluster(22);
-    cluster.known_hosts = vec![dir.path().join("missing")];
-    assert!(HostKeys::read(&cluster).await.unwrap().judge(&ed25519()).is_err());
+    let mut oak = host(22);
+    oak.known_hosts = vec![dir.path().join("missing")];
+    assert!(HostKeys::read(&oak).await.unwrap().judge(&ed25519()).is_err());
     // A directory cannot be read as a file by anybody, root included.
-    cluster.known_hosts.push(dir.path().to_owned());
-    let Err(RemoteError::Here(error)) = HostKeys::read(&cluster).await else { panic!("read") };
+    oak.known_hosts.push(dir.path().to_owned());
+    let Err(RemoteError::Here(error)) = HostKeys::read(&oak).await else { panic!("read") };
     assert!(error.contains("cannot read known_hosts file"), "{error}");
 }
 

@@ -9,7 +9,7 @@ use russh::keys::{PrivateKey, PublicKey, decode_secret_key};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-use crate::inventory::{Cluster, SecretRef};
+use crate::inventory::{Host, SecretRef};
 use crate::remote::RemoteError;
 
 /// What can be offered to a host, and what cannot and why.
@@ -33,19 +33,19 @@ struct Unlocked {
     key: Result<Arc<PrivateKey>, String>,
 }
 
-/// Reads the cluster's key files. A file that is of no use does not keep the next one from being tried.
-pub(super) async fn load(cluster: &Cluster) -> Result<Keys, RemoteError> {
+/// Reads the host's key files. A file that is of no use does not keep the next one from being tried.
+pub(super) async fn load(host: &Host) -> Result<Keys, RemoteError> {
     let mut keys = Keys::default();
-    for file in &cluster.identity {
+    for file in &host.identity {
         match read(file).await {
             Err(trouble) => keys.troubles.push(trouble),
             Ok(KeyFile::Open(key)) => keys.ready.push((file.clone(), Arc::new(*key))),
-            Ok(KeyFile::Locked { text, public }) => match (&cluster.passphrase, public) {
+            Ok(KeyFile::Locked { text, public }) => match (&host.passphrase, public) {
                 (Some(passphrase), _) => match unlock(file, text, passphrase).await {
                     Ok(key) => keys.ready.push((file.clone(), key)),
                     Err(trouble) => keys.troubles.push(trouble),
                 },
-                (None, Some(public)) if cluster.agent => keys.locked.push(public),
+                (None, Some(public)) if host.agent => keys.locked.push(public),
                 (None, _) => keys.troubles.push(format!(
                     "{} is encrypted and the inventory does not say where its passphrase is (`passphrase`, for example {{ prompt = true }})",
                     file.display()
@@ -53,13 +53,13 @@ pub(super) async fn load(cluster: &Cluster) -> Result<Keys, RemoteError> {
             },
         }
     }
-    if keys.ready.is_empty() && !cluster.agent {
+    if keys.ready.is_empty() && !host.agent {
         let what = if keys.troubles.is_empty() {
             "the inventory names no key file (`identity`) and does not allow the agent (`agent`)".to_owned()
         } else {
             keys.troubles.join("; ")
         };
-        return Err(RemoteError::Here(format!("no key to log in to {} with: {what}", cluster.login())));
+        return Err(RemoteError::Here(format!("no key to log in to {} with: {what}", host.login())));
     }
     Ok(keys)
 }
@@ -110,7 +110,7 @@ fn classify(text: SecretString) -> Result<KeyFile, russh::keys::Error> {
     decode_secret_key(inside, None).map(|key| KeyFile::Open(Box::new(key)))
 }
 
-/// Unlocks a key file, once in the life of the process. Waiting for another cluster's unlocking is waiting for the same
+/// Unlocks a key file, once in the life of the process. Waiting for another host's unlocking is waiting for the same
 /// answer.
 async fn unlock(file: &Path, text: SecretString, passphrase: &SecretRef) -> Result<Arc<PrivateKey>, String> {
     let mut unlocked = UNLOCKED.lock().await;

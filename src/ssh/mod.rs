@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::inventory::Cluster;
+use crate::inventory::Host;
 use crate::remote::{Command, Output, Remote, RemoteError};
 use client::{Client, Fault, Told, say_fault};
 use exec::{Orphans, Take};
@@ -65,33 +65,31 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Connects and logs in, under the cluster's deadlines. The host key must be known; nothing turns that off.
+/// Connects and logs in, under the host's deadlines. The host key must be known; nothing turns that off.
 ///
 /// Everything that this machine can get wrong (a key file, a known_hosts file) is looked at before the host is knocked at.
-pub async fn connect(cluster: &Cluster) -> Result<Session, RemoteError> {
-    let known = HostKeys::read(cluster).await?;
-    let keys = keys::load(cluster).await?;
-    let socket = dial(cluster).await?;
-    shake_hands(cluster, socket, known, keys).await
+pub async fn connect(host: &Host) -> Result<Session, RemoteError> {
+    let known = HostKeys::read(host).await?;
+    let keys = keys::load(host).await?;
+    let socket = dial(host).await?;
+    shake_hands(host, socket, known, keys).await
 }
 
-fn unreachable(cluster: &Cluster, why: impl Into<String>) -> RemoteError {
-    RemoteError::Unreachable { address: cluster.login(), why: why.into() }
+fn unreachable(host: &Host, why: impl Into<String>) -> RemoteError {
+    RemoteError::Unreachable { address: host.login(), why: why.into() }
 }
 
 /// A TCP connection to the first of the host's addresses that answers. The time is shared out among them, so that one
 /// that swallows everything leaves some for the next.
-async fn dial(cluster: &Cluster) -> Result<TcpStream, RemoteError> {
-    let seconds = cluster.connect_timeout.as_secs();
-    let found =
-        timeout(cluster.connect_timeout, tokio::net::lookup_host((cluster.address.as_str(), cluster.port)));
+async fn dial(host: &Host) -> Result<TcpStream, RemoteError> {
+    let seconds = host.connect_timeout.as_secs();
+    let found = timeout(host.connect_timeout, tokio::net::lookup_host((host.address.as_str(), host.port)));
     let addresses: Vec<SocketAddr> = match found.await {
-        Err(_) => return Err(unreachable(cluster, format!("its name was not found out within {seconds} s"))),
-        Ok(Err(error)) => return Err(unreachable(cluster, format!("its name cannot be found out: {error}"))),
+        Err(_) => return Err(unreachable(host, format!("its name was not found out within {seconds} s"))),
+        Ok(Err(error)) => return Err(unreachable(host, format!("its name cannot be found out: {error}"))),
         Ok(Ok(addresses)) => addresses.collect(),
     };
-    let share =
-        cluster.connect_timeout.div_f64(f64::from(u32::try_from(addresses.len().max(1)).unwrap_or(1)));
+    let share = host.connect_timeout.div_f64(f64::from(u32::try_from(addresses.len().max(1)).unwrap_or(1)));
     let mut whys = Vec::new();
     for address in addresses {
         match timeout(share, TcpStream::connect(address)).await {
@@ -109,56 +107,51 @@ async fn dial(cluster: &Cluster) -> Result<TcpStream, RemoteError> {
     if whys.is_empty() {
         whys.push("its name has no address".to_owned());
     }
-    Err(unreachable(cluster, whys.join("; ")))
+    Err(unreachable(host, whys.join("; ")))
 }
 
 /// From a bare stream to a session: banner, key exchange and host key under one deadline, the login under another. The
 /// library has none for the first (libraries 1.6).
-async fn shake_hands<S>(
-    cluster: &Cluster,
-    stream: S,
-    known: HostKeys,
-    keys: Keys,
-) -> Result<Session, RemoteError>
+async fn shake_hands<S>(host: &Host, stream: S, known: HostKeys, keys: Keys) -> Result<Session, RemoteError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let seconds = cluster.connect_timeout.as_secs();
+    let seconds = host.connect_timeout.as_secs();
     let config = Arc::new(config(&known));
     let (wire, cutter) = wire::cuttable(stream);
     let (client, told) = Client::new(known);
-    let shaken = timeout(cluster.connect_timeout, russh::client::connect_stream(config, wire, client)).await;
+    let shaken = timeout(host.connect_timeout, russh::client::connect_stream(config, wire, client)).await;
     let mut handle = match shaken {
         Ok(Ok(handle)) => handle,
         Ok(Err(Fault::HostKey(text))) => return Err(RemoteError::HostKey(text)),
         Ok(Err(fault)) => {
             let why = told.reason().unwrap_or_else(|| say_fault(&fault));
             let hint = "sshd's MaxStartups or PerSourcePenalties may keep this machine out for a while";
-            return Err(unreachable(cluster, format!("{why}, before any login ({hint})")));
+            return Err(unreachable(host, format!("{why}, before any login ({hint})")));
         }
         Err(_) => {
             return Err(unreachable(
-                cluster,
+                host,
                 format!("it took the connection, but no SSH began within {seconds} s"),
             ));
         }
     };
-    timeout(cluster.connect_timeout, auth::login(&mut handle, &told, cluster, keys)).await.unwrap_or_else(
+    timeout(host.connect_timeout, auth::login(&mut handle, &told, host, keys)).await.unwrap_or_else(
         |_| {
-            let who = if cluster.agent { "the host, or the SSH agent" } else { "the host" };
+            let who = if host.agent { "the host, or the SSH agent" } else { "the host" };
             Err(unreachable(
-                cluster,
+                host,
                 format!("the login was not over within {seconds} s: {who} does not answer"),
             ))
         },
     )?;
-    tracing::debug!(host = cluster.login(), host_key = told.fingerprint(), "logged in");
+    tracing::debug!(host = host.login(), host_key = told.fingerprint(), "logged in");
     Ok(Session {
-        login: cluster.login(),
+        login: host.login(),
         handle,
         told,
         orphans: Orphans::default(),
-        open_within: cluster.connect_timeout,
+        open_within: host.connect_timeout,
         cutter,
     })
 }

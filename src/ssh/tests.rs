@@ -7,7 +7,7 @@ use russh::keys::{Algorithm, PrivateKey};
 use russh::server::run_stream;
 
 use super::*;
-use host::{Host, Ice};
+use host::{Ice, Server};
 
 mod deadlines;
 mod ends;
@@ -15,8 +15,8 @@ mod host;
 mod login;
 mod output;
 
-fn cluster() -> Cluster {
-    Cluster { agent: false, connect_timeout: Duration::from_secs(10), ..Cluster::new("oak", "203.0.113.7") }
+fn oak() -> Host {
+    Host { agent: false, connect_timeout: Duration::from_secs(10), ..Host::new("oak", "203.0.113.7") }
 }
 
 fn random_key() -> PrivateKey {
@@ -24,11 +24,11 @@ fn random_key() -> PrivateKey {
 }
 
 /// Begins a session with this host, which has a host key of its own that the cluster pins.
-async fn meet(host: &Host) -> Result<Session, RemoteError> {
-    meet_with(host, cluster()).await
+async fn meet(host: &Server) -> Result<Session, RemoteError> {
+    meet_with(host, oak()).await
 }
 
-async fn meet_with(host: &Host, mut cluster: Cluster) -> Result<Session, RemoteError> {
+async fn meet_with(host: &Server, mut cluster: Host) -> Result<Session, RemoteError> {
     let host_key = random_key();
     cluster.host_key = Some(host_key.public_key().to_openssh().unwrap());
     let (near, far) = tokio::io::duplex(64 << 10);

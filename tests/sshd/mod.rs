@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a server that cannot be set up fails its test")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use fleet::inventory::{Cluster, Paths};
+use fleet::inventory::Host;
 
 /// How the server differs from the plain one.
 #[derive(Debug, Clone)]
@@ -159,32 +159,22 @@ impl Sshd {
         fs::write(file, text).unwrap();
     }
 
-    /// An inventory's cluster that is this host: key file `id`, the first host key pinned.
-    pub(crate) fn cluster(&self) -> Cluster {
+    /// This host as an inventory has it: key file `id`, the first host key pinned.
+    pub(crate) fn host(&self) -> Host {
         let pinned = fs::read_dir(self.dir())
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.to_string_lossy().contains("/host_"))
             .find(|path| path.extension().is_some_and(|extension| extension == "pub"))
             .map(|path| public(&path));
-        Cluster {
-            name: "sshd".to_owned(),
-            group: String::new(),
-            tags: BTreeSet::new(),
-            address: "127.0.0.1".to_owned(),
+        Host {
             port: self.port,
             user: user(),
             identity: vec![self.dir().join("id")],
-            passphrase: None,
             agent: false,
             host_key: pinned,
-            known_hosts: Vec::new(),
-            cluster_uid: None,
-            domain: None,
-            directory: None,
-            paths: Paths::default(),
-            connect_timeout: Duration::from_secs(20),
             defined_at: "tests/sshd/mod.rs".to_owned(),
+            ..Host::new("sshd", "127.0.0.1")
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::remote::Exit;
 
 #[tokio::test]
 async fn an_orderly_command_gives_both_outputs_and_its_exit_status() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let mut log = Vec::new();
     let output = session.run(&Command::new("greet"), &mut log).await.unwrap();
     assert_eq!(output.exit, Exit::Code(3));
@@ -16,7 +16,7 @@ async fn an_orderly_command_gives_both_outputs_and_its_exit_status() {
 
 #[tokio::test]
 async fn the_line_reaches_the_host_as_it_is() {
-    let host = Host::default();
+    let host = Server::default();
     let session = meet(&host).await.unwrap();
     let command = Command::new("echo").arg("it's $HOME\n'x'");
     session.run(&command, &mut std::io::sink()).await.unwrap();
@@ -26,13 +26,13 @@ async fn the_line_reaches_the_host_as_it_is() {
 // Trap 1.4: an end is believed only when exit status and end-of-file were both seen.
 #[tokio::test]
 async fn a_command_whose_host_never_closes_the_channel_still_ends() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     assert!(ask(&session, "end without close").await.unwrap().success());
 }
 
 #[tokio::test]
 async fn a_channel_closed_without_an_exit_status_is_a_loss_and_no_success() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let Err(RemoteError::Lost(why)) = ask(&session, "close without status").await else { panic!("an end") };
     assert!(why.contains("without an exit status"), "{why}");
     let mut sink = Vec::new();
@@ -43,7 +43,7 @@ async fn a_channel_closed_without_an_exit_status_is_a_loss_and_no_success() {
 // Trap 0.5: a stream without its end-of-file is not whole, whatever its exit status.
 #[tokio::test]
 async fn a_stream_closed_without_end_of_file_is_a_loss_though_its_status_is_zero() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let mut sink = Vec::new();
     let result = session.stream(&Command::new("close without end"), &mut sink).await;
     let Err(RemoteError::Lost(why)) = result else { panic!("{result:?}") };
@@ -55,7 +55,7 @@ async fn a_stream_closed_without_end_of_file_is_a_loss_though_its_status_is_zero
 // Trap 0.5: a connection killed in the middle must not look like a short success.
 #[tokio::test]
 async fn a_connection_cut_in_the_middle_of_a_stream_is_a_loss() {
-    let host = Host::default();
+    let host = Server::default();
     let session = meet(&host).await.unwrap();
     let mut sink = Vec::new();
     let result = session.stream(&Command::new("cut in the middle"), &mut sink).await;
@@ -65,7 +65,7 @@ async fn a_connection_cut_in_the_middle_of_a_stream_is_a_loss() {
 
 #[tokio::test]
 async fn a_connection_cut_after_the_exit_status_is_a_loss_that_tells_the_status() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let Err(RemoteError::Lost(why)) = ask(&session, "cut after the status").await else { panic!("an end") };
     assert!(why.contains("exit status 0 was seen"), "{why}");
 }
@@ -73,7 +73,7 @@ async fn a_connection_cut_after_the_exit_status_is_a_loss_that_tells_the_status(
 // Trap 1.2: nothing but `disconnected` carries the reason, and it is the host's own text.
 #[tokio::test]
 async fn the_hosts_goodbye_is_told_and_cannot_paint_on_the_terminal() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let Err(RemoteError::Lost(why)) = ask(&session, "say goodbye").await else { panic!("an end") };
     assert!(why.contains("going down ·[31mnow"), "{why:?}");
     // What comes later was not sent, and says so.
@@ -87,13 +87,13 @@ async fn the_hosts_goodbye_is_told_and_cannot_paint_on_the_terminal() {
 
 #[tokio::test]
 async fn a_signals_name_of_the_hosts_own_making_is_made_harmless() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     assert_eq!(ask(&session, "die of a signal").await.unwrap().exit, Exit::Signal("R·T".to_owned()));
 }
 
 #[tokio::test]
 async fn a_refused_command_did_not_run() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let error = ask(&session, "refuse").await.unwrap_err();
     assert!(matches!(error, RemoteError::Refused(_)) && !error.in_doubt(), "{error}");
 }
@@ -101,7 +101,7 @@ async fn a_refused_command_did_not_run() {
 // Trap 1.7: the library's default answer is yes.
 #[tokio::test]
 async fn a_host_that_opens_channels_to_us_is_refused_every_kind() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let output = ask(&session, "knock").await.unwrap();
     assert_eq!(output.stdout, b"knocked");
     assert_eq!(output.exit, Exit::Code(0), "channels accepted");

@@ -57,7 +57,7 @@ impl AsyncWrite for Ice {
 
 /// What a test sees and steers of a host.
 #[derive(Clone, Default)]
-pub(super) struct Host {
+pub(super) struct Server {
     pub(super) frozen: Arc<AtomicBool>,
     pub(super) cutter: Arc<Mutex<Option<Cutter>>>,
     pub(super) open_channels: Arc<AtomicU32>,
@@ -72,7 +72,7 @@ pub(super) struct Host {
     pub(super) methods_left: Vec<MethodKind>,
 }
 
-impl Host {
+impl Server {
     fn cut(&self) {
         if let Some(cutter) = self.cutter.lock().unwrap().as_ref() {
             cutter.cut();
@@ -80,7 +80,7 @@ impl Host {
     }
 }
 
-impl Handler for Host {
+impl Handler for Server {
     type Error = russh::Error;
 
     async fn auth_publickey(&mut self, _: &str, _: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
@@ -132,7 +132,7 @@ impl Handler for Host {
     }
 }
 
-impl Host {
+impl Server {
     fn writer(&self, channel: ChannelId) -> Arc<ChannelWriteHalf<Msg>> {
         let writers = self.writers.lock().unwrap();
         Arc::clone(writers.iter().find(|writer| writer.id() == channel).unwrap())

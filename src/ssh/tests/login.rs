@@ -10,7 +10,7 @@ use super::*;
 // Trap 1.6: the library has no deadline of its own for the key exchange, and what stands still there must not keep its socket.
 #[tokio::test(start_paused = true)]
 async fn a_host_that_freezes_in_the_key_exchange_is_given_up_and_let_go() {
-    let mut cluster = cluster();
+    let mut cluster = oak();
     cluster.host_key = Some(random_key().public_key().to_openssh().unwrap());
     let (near, mut far) = tokio::io::duplex(64 << 10);
     tokio::io::AsyncWriteExt::write_all(&mut far, b"SSH-2.0-mute\r\n").await.unwrap();
@@ -27,7 +27,7 @@ async fn a_host_that_freezes_in_the_key_exchange_is_given_up_and_let_go() {
 }
 
 /// Freezes its host when it is asked to judge a key.
-struct Mute(Host);
+struct Mute(Server);
 
 impl Handler for Mute {
     type Error = russh::Error;
@@ -40,8 +40,8 @@ impl Handler for Mute {
 
 #[tokio::test(start_paused = true)]
 async fn a_login_that_is_never_answered_is_given_up() {
-    let host = Host::default();
-    let mut cluster = cluster();
+    let host = Server::default();
+    let mut cluster = oak();
     let (near, far) = tokio::io::duplex(64 << 10);
     let far = Ice { stream: far, frozen: Arc::clone(&host.frozen) };
     let host_key = random_key();
@@ -65,10 +65,10 @@ async fn a_login_that_is_never_answered_is_given_up() {
 // Trap 1.6: a refusal and a cut-off look alike to the library's caller.
 #[tokio::test]
 async fn a_refusal_names_the_key_and_the_ways_that_are_left() {
-    let host = Host {
+    let host = Server {
         refuses_every_key: true,
         methods_left: vec![MethodKind::Password, MethodKind::KeyboardInteractive],
-        ..Host::default()
+        ..Server::default()
     };
     let Err(RemoteError::Auth(error)) = meet(&host).await else { panic!("logged in") };
     assert!(error.contains("refused every key") && error.contains("id (ssh-ed25519 SHA256:"), "{error}");
@@ -77,7 +77,7 @@ async fn a_refusal_names_the_key_and_the_ways_that_are_left() {
 
 #[tokio::test]
 async fn what_does_not_speak_ssh_is_named_as_such() {
-    let mut cluster = cluster();
+    let mut cluster = oak();
     cluster.host_key = Some(random_key().public_key().to_openssh().unwrap());
     let (near, mut far) = tokio::io::duplex(64 << 10);
     tokio::io::AsyncWriteExt::write_all(&mut far, "HTTP/1.1 400 Bad Request\r\n".repeat(30).as_bytes())

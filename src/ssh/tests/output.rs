@@ -24,7 +24,7 @@ impl Write for Counter {
 // Trap 1.4: output is bounded in memory, and all of it is in the log.
 #[tokio::test]
 async fn a_hundred_megabytes_on_one_line_stay_out_of_memory() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let mut log = Counter(0);
     let output = session.run(&Command::new("flood").limit(MIB), &mut log).await.unwrap();
     assert_eq!(output.stdout.len(), MIB);
@@ -35,7 +35,7 @@ async fn a_hundred_megabytes_on_one_line_stay_out_of_memory() {
 
 #[tokio::test]
 async fn what_a_sensitive_command_prints_stays_out_of_the_log() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let mut log = Vec::new();
     let output = session.run(&Command::new("greet").sensitive(), &mut log).await.unwrap();
     assert_eq!(output.stdout, b"out");
@@ -56,7 +56,7 @@ impl Write for FullDisk {
 
 #[tokio::test]
 async fn a_log_on_a_full_disk_does_not_change_what_the_host_did() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let output = session.run(&Command::new("greet"), &mut FullDisk).await.unwrap();
     assert_eq!((output.exit, output.stdout), (Exit::Code(3), b"out".to_vec()));
 }
@@ -93,7 +93,7 @@ impl AsyncWrite for SlowSink {
 // Trap 1.5: an undrained channel blocks its connection, keepalives and all; it must outlive a slow disk.
 #[tokio::test(start_paused = true)]
 async fn a_sink_slower_than_every_keepalive_loses_nothing() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let wait = 10 * KEEPALIVE;
     let mut sink = SlowSink { rest: Some(Box::pin(tokio::time::sleep(wait))), got: 0 };
     let command = Command::new("flood").deadline(Duration::from_secs(3600));
@@ -106,7 +106,7 @@ async fn a_sink_slower_than_every_keepalive_loses_nothing() {
 // Trap 1.5: a channel whose reader was let go of must not stop the next command.
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_never_takes_anything_is_given_up_and_the_connection_lives() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let mut sink =
         SlowSink { rest: Some(Box::pin(tokio::time::sleep(Duration::from_secs(1 << 30)))), got: 0 };
     let began = tokio::time::Instant::now();
@@ -119,7 +119,7 @@ async fn a_sink_that_never_takes_anything_is_given_up_and_the_connection_lives()
 
 #[tokio::test]
 async fn a_sink_that_fails_is_this_machines_trouble() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let (mut sink, reader) = tokio::io::duplex(16);
     drop(reader);
     let result = session.stream(&Command::new("flood"), &mut sink).await;
@@ -129,7 +129,7 @@ async fn a_sink_that_fails_is_this_machines_trouble() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_command_printed_before_its_deadline_is_in_the_log() {
-    let session = meet(&Host::default()).await.unwrap();
+    let session = meet(&Server::default()).await.unwrap();
     let mut log = Vec::new();
     let error = session.run(&Command::new("begin and hang"), &mut log).await.unwrap_err();
     assert!(matches!(error, RemoteError::Deadline(_)) && error.in_doubt(), "{error}");
