@@ -9,6 +9,7 @@ use crate::cli::{CheckArgs, Cli, Format};
 use crate::event::{Failure, Judgement, Level};
 use crate::report::screen::Look;
 use crate::rollout;
+use crate::ssh::{Limits, Network};
 
 /// What is said of each cluster.
 type Verdicts = BTreeMap<String, Result<Vec<Judgement>, Failure>>;
@@ -17,7 +18,8 @@ type Verdicts = BTreeMap<String, Result<Vec<Judgement>, Failure>>;
 pub(super) async fn run(cli: &Cli, args: &CheckArgs) -> Result<Exit, Trouble> {
     select::acknowledged(&args.ack)?;
     let clusters = select::clusters(cli, &args.select)?;
-    let facts = rollout::survey(clusters, args.parallel, cli.backups.clone()).await;
+    let facts =
+        rollout::survey(clusters, args.parallel, cli.backups.clone(), &Network::new(Limits::default())).await;
     let verdicts: Verdicts = facts
         .into_iter()
         .map(|(name, facts)| (name, facts.map(|facts| checks::judge_all(None, &facts, &args.ack))))

@@ -12,13 +12,15 @@ use crate::event::Failure;
 use crate::facts::Facts;
 use crate::report::screen::Look;
 use crate::rollout;
+use crate::ssh::{Limits, Network};
 
 mod words;
 
 /// Asks the selected clusters everything and shows it.
 pub(super) async fn run(cli: &Cli, args: &FactsArgs) -> Result<Exit, Trouble> {
     let clusters = select::clusters(cli, &args.select)?;
-    let survey = rollout::survey(clusters, args.parallel, cli.backups.clone()).await;
+    let survey =
+        rollout::survey(clusters, args.parallel, cli.backups.clone(), &Network::new(Limits::default())).await;
     let answers: BTreeMap<String, Answer> =
         survey.into_iter().map(|(name, result)| (name, Answer::from(result))).collect();
     match args.format.format {

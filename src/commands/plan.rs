@@ -17,6 +17,7 @@ use crate::plan::{Plan, SCHEMA};
 use crate::planner::{self, Planned};
 use crate::remote::printable;
 use crate::report::plan_text;
+use crate::ssh::{Limits, Network};
 use crate::version::Version;
 use crate::{files, rollout, run};
 
@@ -71,7 +72,7 @@ pub(super) async fn consider(
     backups: PathBuf,
 ) -> Plans {
     let by_name: BTreeMap<String, Cluster> = clusters.iter().map(|c| (c.name.clone(), c.clone())).collect();
-    let survey = rollout::survey(clusters, parallel, backups).await;
+    let survey = rollout::survey(clusters, parallel, backups, &Network::new(Limits::default())).await;
     let mut plans = Plans::new();
     for (name, facts) in survey {
         let one = match (facts, by_name.get(&name)) {

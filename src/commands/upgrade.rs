@@ -15,6 +15,7 @@ use crate::form;
 use crate::inventory::Cluster;
 use crate::report::screen;
 use crate::rollout::Rollout;
+use crate::ssh::{Limits, Network};
 use crate::state::{Run, RunFolder, SCHEMA};
 use crate::version::Version;
 
@@ -75,6 +76,7 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
         parallel,
         run: folder.clone(),
         backups,
+        network: Network::new(Limits::default()),
         listener,
         stop: Arc::clone(&stop),
     };

@@ -8,19 +8,20 @@ use super::each;
 use crate::event::Failure;
 use crate::facts::{self, Facts};
 use crate::inventory::Cluster;
-use crate::ssh;
+use crate::ssh::Network;
 
 /// The facts of each cluster, or why it could not be asked.
 pub async fn survey(
     clusters: Vec<Cluster>,
     parallel: usize,
     backups: PathBuf,
+    network: &Arc<Network>,
 ) -> BTreeMap<String, Result<Facts, Failure>> {
     let backups = Arc::new(backups);
     let results = each(clusters, parallel, |cluster| {
-        let backups = Arc::clone(&backups);
+        let (backups, network) = (Arc::clone(&backups), Arc::clone(network));
         async move {
-            let session = ssh::connect(&cluster.host).await?;
+            let session = network.connect(&cluster.host).await?;
             let facts = facts::gather(&session, &cluster, &backups).await;
             session.close().await;
             facts

@@ -12,7 +12,7 @@ use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::run::{self, Wish};
-use crate::ssh;
+use crate::ssh::Network;
 use crate::state::{ClusterFolder, RunFolder};
 use crate::version::Version;
 
@@ -29,6 +29,8 @@ pub struct Rollout {
     pub run: RunFolder,
     /// The root of all backups.
     pub backups: PathBuf,
+    /// The connections.
+    pub network: Arc<Network>,
     /// Hears every event once it is on disk.
     pub listener: UnboundedSender<Event>,
     /// Set when the operator asks to stop: nothing new is started, what is under way goes to its next safe point.
@@ -79,7 +81,7 @@ impl Rollout {
         journal: &mut Journal,
     ) -> std::io::Result<Outcome> {
         journal.record(What::Begun { address: cluster.login() })?;
-        let session = match ssh::connect(&cluster.host).await {
+        let session = match self.network.connect(&cluster.host).await {
             Ok(session) => session,
             Err(error) => return Ok(run::unasked(&error)),
         };

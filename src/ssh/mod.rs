@@ -29,7 +29,10 @@ mod client;
 mod exec;
 mod hostkeys;
 mod keys;
+mod network;
 mod wire;
+
+pub use network::{Limits, Network};
 
 #[cfg(test)]
 mod tests;
@@ -65,14 +68,9 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Connects and logs in, under the host's deadlines. The host key must be known; nothing turns that off.
-///
-/// Everything that this machine can get wrong (a key file, a known_hosts file) is looked at before the host is knocked at.
+/// Connects to one host alone: [`Network::connect`] without limits.
 pub async fn connect(host: &Host) -> Result<Session, RemoteError> {
-    let known = HostKeys::read(host).await?;
-    let keys = keys::load(host).await?;
-    let socket = dial(host).await?;
-    shake_hands(host, socket, known, keys).await
+    Network::new(Limits::default()).connect(host).await
 }
 
 fn unreachable(host: &Host, why: impl Into<String>) -> RemoteError {
