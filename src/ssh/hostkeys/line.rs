@@ -54,13 +54,12 @@ impl Line {
         Some(Self { mark, names: names_of(names)?, key: key_of(kind, blob)? })
     }
 
-    /// Whether its names say this name.
+    /// Whether its names say this name, in lower case.
     pub(super) fn names(&self, name: &str) -> bool {
         match &self.names {
-            // The hash is of the name as it was asked for; only what OpenSSH has put into lower case itself is in lower case.
             HostPatterns::HashedName { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
                 .is_ok_and(|mac| mac.chain_update(name.as_bytes()).verify_slice(hash).is_ok()),
-            HostPatterns::Patterns(patterns) => any_of(patterns, &name.to_ascii_lowercase()),
+            HostPatterns::Patterns(patterns) => any_of(patterns, name),
         }
     }
 }

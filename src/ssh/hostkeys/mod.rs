@@ -67,7 +67,7 @@ pub(super) struct HostKeys {
     host: String,
     /// `root@203.0.113.7:22`.
     login: String,
-    /// The name that is looked up: `host`, `[host]:port` for a port other than 22, or the alias as it stands.
+    /// The name that is looked up: `host`, `[host]:port` for a port other than 22, or the alias; in lower case.
     name: String,
     /// The name that a certificate must have: as above, without the port.
     principal: String,
@@ -128,8 +128,9 @@ impl HostKeys {
     /// What these known_hosts texts say about the host.
     fn from_texts(host: &Host, texts: &[(PathBuf, String)]) -> Self {
         let address = host.address.to_ascii_lowercase();
-        // An alias stands for host and port together, and as it is written (OpenSSH's get_hostfile_hostname_ipaddr).
-        let principal = host.host_key_alias.clone().unwrap_or_else(|| address.clone());
+        // An alias stands for host and port together.
+        let principal =
+            host.host_key_alias.as_ref().map_or_else(|| address.clone(), |alias| alias.to_ascii_lowercase());
         let has_port = host.host_key_alias.is_none() && host.port != 22;
         let name = if has_port { format!("[{address}]:{}", host.port) } else { principal.clone() };
         let (mut lines, mut portless) = (Vec::new(), Vec::new());

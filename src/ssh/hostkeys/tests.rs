@@ -7,6 +7,8 @@ use sha1::Sha1;
 use super::line::glob;
 use super::*;
 
+mod generated;
+
 fn key_of(algorithm: Algorithm) -> PublicKey {
     PrivateKey::random(&mut rand::rng(), algorithm).unwrap().public_key().clone()
 }
