@@ -8,17 +8,18 @@ use crate::judges::Scene;
 use crate::sshd::{self, Options, Sshd};
 
 /// A host with a certificate, and its authority.
-struct Certified {
-    scene: Scene,
+pub(crate) struct Certified {
+    pub(crate) scene: Scene,
     /// The authority's public key.
-    authority: String,
+    pub(crate) authority: String,
     /// The host's own.
-    key: String,
-    _dir: TempDir,
+    pub(crate) key: String,
+    /// Where the host's keys are.
+    pub(crate) dir: TempDir,
 }
 
 /// A host whose Ed25519 key an authority has signed, with these words to `ssh-keygen -s`.
-fn certified(words: &[&str]) -> Certified {
+pub(crate) fn certified(words: &[&str]) -> Certified {
     certified_by("ed25519", words)
 }
 
@@ -38,7 +39,7 @@ fn certified_by(authority: &str, words: &[&str]) -> Certified {
         scene: Scene::of(sshd),
         authority: sshd::public(&ca.with_extension("pub")),
         key: sshd::public(&dir.path().join("host.pub")),
-        _dir: dir,
+        dir,
     }
 }
 
