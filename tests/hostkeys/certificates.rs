@@ -90,6 +90,7 @@ async fn a_certificate_by_another_authority_is_refused() {
     assert!(error.contains("but the authority of") && error.contains("known:1"), "{error}");
     // The authority's key as a plain line makes no authority of it.
     host.scene.both(&format!("* {}\n", host.authority)).await.unwrap_err();
+    host.scene.both(&format!("@cert-authority * {other}\n* {}\n", host.authority)).await.unwrap_err();
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::PrivateKey;
+use russh::keys::ssh_key::certificate::{Builder, CertType};
 use sha1::Sha1;
 
 use super::line::glob;
@@ -45,9 +46,12 @@ fn accepts(port: u16, lines: &str, key: &PublicKey) -> bool {
 
 // `ssh-keygen -H` by hand: HMAC-SHA1 of the name under a random salt.
 fn hashed(name: &str) -> String {
+    hashed_with(&[7; 20], name)
+}
+
+fn hashed_with(salt: &[u8], name: &str) -> String {
     use base64::Engine;
-    let salt = [7_u8; 20];
-    let hash = Hmac::<Sha1>::new_from_slice(&salt).unwrap().chain_update(name).finalize().into_bytes();
+    let hash = Hmac::<Sha1>::new_from_slice(salt).unwrap().chain_update(name).finalize().into_bytes();
     let base64 = base64::engine::general_purpose::STANDARD;
     format!("|1|{}|{}", base64.encode(salt), base64.encode(hash))
 }
@@ -140,12 +144,32 @@ fn a_revoked_key_is_refused_though_the_inventory_pins_it() {
 }
 
 #[test]
-fn a_certificate_authority_makes_nothing_known() {
+fn an_authority_alone_makes_no_key_known() {
     let key = ed25519();
     let error = known(22, &format!("@cert-authority *.example.org {}", text(&key)))
         .judge(&key.clone().into())
         .unwrap_err();
     assert!(error.contains("is not known"), "{error}");
+}
+
+// No sshd shows such a certificate.
+#[test]
+fn a_certificate_that_was_changed_after_it_was_signed_is_refused() {
+    let authority = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    let mut builder =
+        Builder::new_with_random_nonce(&mut rand::rng(), ed25519().key_data().clone(), 0, u64::MAX).unwrap();
+    builder.cert_type(CertType::Host).unwrap();
+    builder.key_id("elm.example.org").unwrap();
+    builder.valid_principal("oak.example.org").unwrap();
+    let good = builder.sign(&authority).unwrap();
+    let known = known(22, &format!("@cert-authority * {}", text(authority.public_key())));
+    known.judge(&good.clone().into()).unwrap();
+    let mut bytes = good.to_bytes().unwrap();
+    let at = bytes.windows(3).position(|three| three == b"elm").unwrap();
+    bytes[at] = b'E';
+    let forged = Certificate::from_bytes(&bytes).unwrap();
+    let error = known.judge(&forged.into()).unwrap_err();
+    assert!(error.contains("its signature is wrong"), "{error}");
 }
 
 #[test]

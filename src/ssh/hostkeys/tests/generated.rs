@@ -60,6 +60,7 @@ fn names() -> impl Strategy<Value = String> {
     prop_oneof![
         12 => patterns,
         3 => proptest::sample::select(&NAMES[..]).prop_map(hashed),
+        1 => proptest::sample::select(&NAMES[..]).prop_map(|name| hashed_with(&[7; 16], name)),
         1 => odd.prop_map(str::to_owned),
         1 => prop_oneof![too_long, long],
     ]
