@@ -8,6 +8,7 @@ use fleet::inventory::Host;
 use fleet::remote::RemoteError;
 use fleet::ssh::{Limits, Network, Recorded, ShownKey};
 
+use crate::certificates::certified;
 use crate::judges::fingerprint;
 use crate::sshd::{self, Options, Sshd};
 
@@ -70,6 +71,22 @@ async fn a_scan_tells_what_is_recorded_about_each_key_and_where() {
         Recorded::Pinned { place: "host_key in tests/sshd/mod.rs".to_owned() },
         "{pinned:?}"
     );
+}
+
+#[tokio::test]
+async fn a_scan_asks_for_certificates_where_an_authority_is_recorded() {
+    let host = certified(&["-h", "-n", "127.0.0.1"]);
+    let lines = |names: &str| {
+        fs::write(&host.scene.files[0], format!("@cert-authority {names} {}\n", host.authority)).unwrap();
+    };
+    lines("*");
+    let shown = scan(&host.scene.host()).await;
+    let place = format!("{}:1", host.scene.files[0].display());
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert_eq!(shown[0].recorded, Recorded::Certified { place });
+    assert_eq!(shown[0].openssh, host.key);
+    lines("elm");
+    assert_eq!(scan(&host.scene.host()).await[0].recorded, Recorded::Unknown);
 }
 
 #[tokio::test]
