@@ -18,15 +18,16 @@ pub(crate) struct Certified {
     pub(crate) dir: TempDir,
 }
 
-/// A host whose Ed25519 key an authority has signed, with these words to `ssh-keygen -s`.
+/// A host whose key an authority has signed, both Ed25519, with these words to `ssh-keygen -s`.
 pub(crate) fn certified(words: &[&str]) -> Certified {
-    certified_by("ed25519", words)
+    certified_by("ed25519", "ed25519", words)
 }
 
-fn certified_by(authority: &str, words: &[&str]) -> Certified {
+/// The same with a host key and an authority of these kinds.
+fn certified_by(authority: &str, kind: &str, words: &[&str]) -> Certified {
     let dir = tempfile::tempdir().unwrap();
     let (host, ca) = (dir.path().join("host"), dir.path().join("ca"));
-    sshd::keygen("ed25519", &host, "");
+    sshd::keygen(kind, &host, "");
     sshd::keygen(authority, &ca, "");
     let mut sign = Command::new(sshd::find("ssh-keygen"));
     sign.arg("-q").arg("-s").arg(&ca).args(["-I", "host certificate for tests"]).args(words);
@@ -73,13 +74,19 @@ async fn a_certificate_by_an_authority_of_the_host_is_accepted() {
 
 #[tokio::test]
 async fn a_certificate_by_an_rsa_and_by_an_ecdsa_authority_is_accepted() {
-    certified_by("rsa", &GOOD).believed().await.unwrap();
-    certified_by("ecdsa", &GOOD).believed().await.unwrap();
+    certified_by("rsa", "ed25519", &GOOD).believed().await.unwrap();
+    certified_by("ecdsa", "ed25519", &GOOD).believed().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_rsa_and_of_an_ecdsa_key_is_accepted() {
+    certified_by("ed25519", "rsa", &GOOD).believed().await.unwrap();
+    certified_by("ed25519", "ecdsa", &GOOD).believed().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_certificate_that_an_authority_signed_with_sha1_is_refused() {
-    certified_by("rsa", &["-t", "ssh-rsa", "-h", "-n", "127.0.0.1"]).refused("SHA-1").await;
+    certified_by("rsa", "ed25519", &["-t", "ssh-rsa", "-h", "-n", "127.0.0.1"]).refused("SHA-1").await;
 }
 
 #[tokio::test]

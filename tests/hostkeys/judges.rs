@@ -69,6 +69,11 @@ impl Scene {
 
     /// Whether `ssh` accepts the host key, and what it says. It does not log in: it would only take time.
     pub(crate) fn ssh(&self) -> (bool, String) {
+        self.ssh_with(&[])
+    }
+
+    /// The same with further options.
+    pub(crate) fn ssh_with(&self, options: &[&str]) -> (bool, String) {
         let mut ssh = Command::new(sshd::find("ssh"));
         ssh.args(["-F", "none", "-v", "-p", &self.sshd.port().to_string()]);
         let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
@@ -82,6 +87,9 @@ impl Scene {
             &format!("UserKnownHostsFile={own}"),
             &format!("GlobalKnownHostsFile={global}"),
         ] {
+            ssh.args(["-o", option]);
+        }
+        for option in options {
             ssh.args(["-o", option]);
         }
         if let Some(alias) = &self.alias {

@@ -94,6 +94,14 @@ async fn a_host_that_is_known_by_its_rsa_key_alone_is_asked_for_it() {
 }
 
 #[tokio::test]
+async fn a_host_is_asked_for_the_key_recorded_with_its_port_before_that_without() {
+    let scene = Scene::with(&["ed25519", "rsa"]);
+    let (name, key) = (scene.sshd.known_as(), scene.sshd.host_key("rsa"));
+    let other = new_key(&scene.sshd, "ed25519", "other");
+    scene.both(&format!("127.0.0.1 {other}\n{name} {key}\n")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_line_of_an_unsupported_type_does_not_spoil_the_file() {
     let scene = ed25519();
     let (name, key) = (scene.sshd.known_as(), scene.sshd.host_key("ed25519"));

@@ -159,21 +159,24 @@ impl HostKeys {
     }
 
     /// Host key algorithms in the order to ask for: those that are recorded first, or a host known by its RSA key alone
-    /// would show another and look unknown (libraries 1.3). The rest follow, so that a changed key can be named.
-    /// SHA-1 signatures are not taken.
+    /// would show another and look unknown (libraries 1.3); lines without port count after those with it, as in the search. The
+    /// rest follow, so that a changed key can be named. SHA-1 signatures are not taken.
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
-        let recorded = |algorithm: &Algorithm| {
-            let same = |key: &PublicKey| match (key.algorithm(), algorithm) {
-                (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
-                (known, asked) => known == *asked,
-            };
-            match &self.pinned {
-                Some((key, _)) => same(key),
-                None => self.marked(Mark::Plain).any(|placed| same(&placed.line.key)),
-            }
+        let same = |key: &PublicKey, asked: &Algorithm| match (key.algorithm(), asked) {
+            (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
+            (recorded, asked) => recorded == *asked,
         };
-        let (first, rest): (Vec<_>, Vec<_>) = algorithms().into_iter().partition(recorded);
-        first.into_iter().chain(rest).collect()
+        let among = |lines: &[Placed], asked: &Algorithm| {
+            lines.iter().any(|placed| placed.line.mark == Mark::Plain && same(&placed.line.key, asked))
+        };
+        let mut algorithms = algorithms();
+        algorithms.sort_by_key(|asked| match &self.pinned {
+            Some((key, _)) => u8::from(!same(key, asked)),
+            None if among(&self.lines, asked) => 0,
+            None if among(&self.portless, asked) => 1,
+            None => 2,
+        });
+        algorithms.to_vec()
     }
 
     /// The same for certificates, which a host shows before its plain keys: none unless an authority is recorded and no key is
