@@ -13,6 +13,8 @@ use crate::judges::{Scene, new_key};
 
 /// Enough for each kind of verdict, in seconds rather than minutes.
 const CASES: u32 = 120;
+/// The same for a host with several keys, where each takes several questions to `ssh`.
+const CASES_OF_SEVERAL_KEYS: u32 = 30;
 
 /// What a line says, before a host gives the words their meaning.
 #[derive(Debug, Clone)]
@@ -173,8 +175,11 @@ fn a_host_with_several_keys_is_connected_to_where_ssh_accepts_one_of_them() {
     let line = (select(vec![name.clone(), name, "127.0.0.1".to_owned()]), select(keys));
     let lines = prop::collection::vec(line.prop_map(|(name, key)| format!("{name} {key}\n")), 1..4);
     let seen = Cell::new((0, 0));
-    let mut runner =
-        TestRunner::new(Config { cases: CASES / 4, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: CASES_OF_SEVERAL_KEYS,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let verdict = runner.run(&lines, |lines| {
         let known_hosts = lines.concat();
         fs::write(&scene.files[0], &known_hosts).unwrap();
