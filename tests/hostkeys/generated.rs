@@ -12,9 +12,9 @@ use crate::certificates::{Certified, certified};
 use crate::judges::{Scene, new_key};
 
 /// Enough for each kind of verdict, in seconds rather than minutes.
-const CASES: u32 = 120;
+const CASES: u32 = 90;
 /// The same for a host with several keys, where each takes several questions to `ssh`.
-const CASES_OF_SEVERAL_KEYS: u32 = 30;
+const CASES_OF_SEVERAL_KEYS: u32 = 24;
 
 /// What a line says, before a host gives the words their meaning.
 #[derive(Debug, Clone)]
@@ -158,7 +158,7 @@ fn fleet_connects_where_ssh_does_and_nowhere_else() {
     });
     verdict.unwrap();
     let (accepts, refusals) = seen.get();
-    assert!(accepts >= 6 && refusals >= 6, "{accepts} accepted, {refusals} refused: the cases are no test");
+    assert!(accepts >= 3 && refusals >= 3, "{accepts} accepted, {refusals} refused: the cases are no test");
 }
 
 // ssh may ask for a kind of key that no plain line records, fleet does not: so it is asked about each kind in turn.
