@@ -30,9 +30,11 @@ mod exec;
 mod hostkeys;
 mod keys;
 mod network;
+mod tunnel;
 mod wire;
 
 pub use network::{Limits, Network};
+pub use tunnel::Tunnel;
 
 #[cfg(test)]
 mod tests;
