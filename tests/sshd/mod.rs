@@ -280,16 +280,16 @@ fn in_a_world_of_its_own(instead: &[(&'static str, String)], dir: &Path, program
         may.as_ref().is_ok_and(|output| output.status.success()),
         "this test gives sshd an /etc/shadow of its own: it needs root, and a kernel that allows `unshare --mount` (util-linux): {may:?}"
     );
-    let mut script = String::new();
+    let mut script = Vec::new();
     for (number, (target, text)) in instead.iter().enumerate() {
         let file = dir.join(format!("instead-{number}"));
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        script += &format!("mount --bind '{}' '{target}' && ", file.display());
+        script.push(format!("mount --bind '{}' '{target}' && ", file.display()));
     }
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c"]);
-    command.arg(script + "exec \"$0\" \"$@\"").arg(program);
+    command.arg(script.concat() + "exec \"$0\" \"$@\"").arg(program);
     command
 }
 

@@ -88,7 +88,7 @@ pub(super) fn describe(certificate: &Certificate) -> String {
         FOREVER => String::new(),
         end => format!(", until {}", moment(end)),
     };
-    let only: Vec<&str> = certificate.critical_options().iter().map(|(name, _)| name.as_str()).collect();
+    let only: Vec<&str> = certificate.critical_options().keys().map(String::as_str).collect();
     let only = if only.is_empty() { String::new() } else { format!(", with {}", only.join(" and ")) };
     printable(&format!(
         "{} {} for {principals}{until}{only}, by authority {}",

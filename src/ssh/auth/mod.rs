@@ -130,7 +130,7 @@ impl Login<'_> {
         };
         for offer in agent::offers(held, files, locked, &self.shown, &mut self.notes) {
             let Some(identity) = offer.signed_as.clone() else { continue };
-            if self.offer(offer, Hand::Agent(&mut agent, identity)).await? {
+            if self.offer(offer, Hand::Agent(&mut agent, Box::new(identity))).await? {
                 return Ok(true);
             }
         }

@@ -84,7 +84,7 @@ pub(super) enum Hand<'a> {
     /// A key of this process.
     File(Arc<PrivateKey>),
     /// The agent, by one of its identities: it does not know a certificate that only a file holds.
-    Agent(&'a mut Agent, AgentIdentity),
+    Agent(&'a mut Agent, Box<AgentIdentity>),
 }
 
 impl Signer for Hand<'_> {
