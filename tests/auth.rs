@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
 use fleet::inventory::{Host, SecretRef};
 use fleet::remote::RemoteError;
 use fleet::ssh::connect;
@@ -353,7 +354,6 @@ fn fido_agent(socket: &Path) -> String {
             }
         }
     });
-    use base64::Engine as _;
     format!(
         "sk-ssh-ed25519@openssh.com {} my token\n",
         base64::engine::general_purpose::STANDARD.encode(blob)
