@@ -304,7 +304,7 @@ async fn echo(port: u16, number: usize) {
 async fn beside<T>(tunnel: &fleet::ssh::Tunnel<'_>, what: impl Future<Output = T>) -> T {
     tokio::select! {
         lost = tunnel.serve() => panic!("{lost}"),
-        done = tokio::time::timeout(Duration::from_secs(60), what) => done.unwrap(),
+        done = tokio::time::timeout(Duration::from_secs(150), what) => done.unwrap(),
     }
 }
 
@@ -357,7 +357,7 @@ async fn a_local_program_that_takes_nothing_stops_neither_the_others_nor_the_con
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(30), cut).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(60), cut).await.unwrap();
             for mut stream in stalled {
                 let mut taken = 0;
                 let mut piece = vec![0; MIB];
