@@ -1,5 +1,6 @@
 //! What can be typed. Types only, no logic.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
@@ -54,6 +55,8 @@ pub enum Sub {
     Report(ReportArgs),
     /// List the runs.
     Runs(FormatArgs),
+    /// Run a program of this machine, kubectl for example, with a cluster's API before it.
+    Tunnel(TunnelArgs),
     /// Simulated Stackspin hosts on this machine, for rehearsals and tests.
     #[command(subcommand)]
     Lab(LabSub),
@@ -218,6 +221,16 @@ pub struct ReportArgs {
     /// The format of what is printed; the report files are always made.
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+/// `fleet tunnel`
+#[derive(Debug, Args)]
+pub struct TunnelArgs {
+    /// The cluster.
+    pub cluster: String,
+    /// The program and its arguments, after `--`. Without one, the kubeconfig's path is printed and served until Ctrl-C.
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
 }
 
 /// `fleet lab …`

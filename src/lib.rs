@@ -26,6 +26,7 @@ pub mod remedies;
 // floor: world. The only files that touch network and disk while a cluster is worked on.
 pub mod jobs;
 pub mod journal;
+pub mod kubeconfig;
 pub mod ssh;
 pub mod state;
 

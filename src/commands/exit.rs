@@ -41,12 +41,19 @@ pub enum Trouble {
     Usage(String),
     /// This machine's trouble, or a fault of `fleet`.
     Internal(String),
+    /// One cluster's trouble, where a command is about one.
+    Cluster(Exit, String),
 }
 
 impl Trouble {
     /// Wrong input.
     pub fn usage(why: impl std::fmt::Display) -> Self {
         Self::Usage(why.to_string())
+    }
+
+    /// The trouble of this cluster.
+    pub fn cluster(exit: Exit, name: &str, why: impl std::fmt::Display) -> Self {
+        Self::Cluster(exit, format!("{name}: {why}"))
     }
 
     /// This machine's trouble.
@@ -69,6 +76,10 @@ pub(super) fn close(result: Result<Exit, Trouble>) -> ExitCode {
         Err(Trouble::Usage(why)) => {
             eprintln!("error: {why}");
             Exit::Usage
+        }
+        Err(Trouble::Cluster(exit, why)) => {
+            eprintln!("error: {why}");
+            exit
         }
         Err(Trouble::Internal(why)) => {
             eprintln!("error: on this machine: {why}");

@@ -16,6 +16,7 @@ mod rehearse;
 mod report;
 mod runs;
 mod select;
+mod tunnel;
 mod upgrade;
 
 pub use exit::{Exit, Trouble};
@@ -32,6 +33,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Report(args) => report::run(&cli, args),
         Sub::Runs(args) => runs::run(&cli, args),
         Sub::Lab(sub) => lab::run(&cli, sub).await,
+        Sub::Tunnel(args) => match tunnel::run(&cli, args).await {
+            // The program's own code, whatever it means there.
+            Ok(code) => return code,
+            Err(trouble) => Err(trouble),
+        },
         Sub::Rehearse(args) => rehearse::run(&cli, args).await,
     };
     exit::close(result)

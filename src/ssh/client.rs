@@ -43,6 +43,15 @@ impl Told {
         self.end.borrow().clone()
     }
 
+    /// Waits until the connection has ended; why, for people.
+    pub(super) async fn ended(&self) -> String {
+        let mut end = self.end.clone();
+        match end.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "it ended without a reason".to_owned(),
+        }
+    }
+
     /// Why the connection ended, for people. To be asked when its end was noticed: the library tells the reason only
     /// here, and a moment later (libraries 1.2, 1.6).
     pub(super) async fn why(&self) -> String {

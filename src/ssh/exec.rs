@@ -39,13 +39,24 @@ pub(super) async fn bury(orphans: &Orphans) {
 
 /// Holds a channel's writing end, and sees to it that the channel is closed: the library sends nothing when a channel is
 /// dropped, and each channel left open takes one of the host's ten sessions (libraries 1.4).
-struct Leash<'a> {
+pub(super) struct Leash<'a> {
     channel: Option<ChannelWriteHalf<Msg>>,
     orphans: &'a Orphans,
 }
 
-impl Leash<'_> {
-    async fn close(mut self) {
+impl<'a> Leash<'a> {
+    /// A leash on this channel; dropped unclosed, it leaves the channel to the orphans.
+    pub(super) const fn new(channel: ChannelWriteHalf<Msg>, orphans: &'a Orphans) -> Self {
+        Self { channel: Some(channel), orphans }
+    }
+
+    /// The channel's writing end.
+    pub(super) const fn channel(&self) -> Option<&ChannelWriteHalf<Msg>> {
+        self.channel.as_ref()
+    }
+
+    /// Closes the channel, if that goes quickly.
+    pub(super) async fn close(mut self) {
         if let Some(channel) = &self.channel
             && timeout(CLOSE_WITHIN, channel.close()).await.is_ok()
         {

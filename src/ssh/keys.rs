@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use russh::keys::{PrivateKey, PublicKey, decode_secret_key};
+use russh::keys::{Certificate, PrivateKey, PublicKey, decode_secret_key};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
+use super::auth::certificates;
 use crate::inventory::{Host, SecretRef};
 use crate::remote::RemoteError;
 
@@ -17,6 +18,8 @@ use crate::remote::RemoteError;
 pub(super) struct Keys {
     /// Unlocked keys, in the inventory's order, each with its file.
     pub(super) ready: Vec<(PathBuf, Arc<PrivateKey>)>,
+    /// User certificates that hold today, each with its file.
+    pub(super) certificates: Vec<(PathBuf, Certificate)>,
     /// Public keys of locked files whose passphrase nobody said: the agent may hold them.
     pub(super) locked: Vec<PublicKey>,
     /// One sentence for each file that is of no use.
@@ -35,7 +38,7 @@ struct Unlocked {
 
 /// Reads the host's key files. A file that is of no use does not keep the next one from being tried.
 pub(super) async fn load(host: &Host) -> Result<Keys, RemoteError> {
-    let mut keys = Keys::default();
+    let mut keys = certified(host.clone()).await?;
     for file in &host.identity {
         match read(file).await {
             Err(trouble) => keys.troubles.push(trouble),
@@ -53,15 +56,26 @@ pub(super) async fn load(host: &Host) -> Result<Keys, RemoteError> {
             },
         }
     }
-    if keys.ready.is_empty() && !host.agent {
+    if keys.ready.is_empty() && !host.agent && host.password.is_none() {
         let what = if keys.troubles.is_empty() {
-            "the inventory names no key file (`identity`) and does not allow the agent (`agent`)".to_owned()
+            "the inventory names no key file (`identity`) and no password (`password`), and does not allow the agent (`agent`)"
+                .to_owned()
         } else {
             keys.troubles.join("; ")
         };
         return Err(RemoteError::Here(format!("no key to log in to {} with: {what}", host.login())));
     }
     Ok(keys)
+}
+
+/// The host's certificates; keys are still to come.
+async fn certified(host: Host) -> Result<Keys, RemoteError> {
+    let job = tokio::task::spawn_blocking(move || {
+        let mut keys = Keys::default();
+        keys.certificates = certificates::read(&host, &mut keys.troubles);
+        keys
+    });
+    job.await.map_err(|error| RemoteError::Here(error.to_string()))
 }
 
 /// A private key file that could be read.

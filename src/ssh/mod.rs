@@ -31,11 +31,13 @@ mod hostkeys;
 mod keys;
 mod network;
 mod scan;
+mod tunnel;
 mod wire;
 
 pub use hostkeys::Recorded;
 pub use network::{Limits, Network};
 pub use scan::ShownKey;
+pub use tunnel::Tunnel;
 
 #[cfg(test)]
 mod tests;
@@ -111,7 +113,7 @@ async fn dial(host: &Host) -> Result<TcpStream, RemoteError> {
     Err(unreachable(host, whys.join("; ")))
 }
 
-/// From a bare stream to a session: banner, key exchange and host key under one deadline, the login under another. The
+/// From a bare stream to a session: banner, key exchange and host key under one deadline; the login has its own. The
 /// library has none for the first (libraries 1.6).
 async fn shake_hands<S>(host: &Host, stream: S, known: HostKeys, keys: Keys) -> Result<Session, RemoteError>
 where
@@ -137,15 +139,7 @@ where
             ));
         }
     };
-    timeout(host.connect_timeout, auth::login(&mut handle, &told, host, keys)).await.unwrap_or_else(
-        |_| {
-            let who = if host.agent { "the host, or the SSH agent" } else { "the host" };
-            Err(unreachable(
-                host,
-                format!("the login was not over within {seconds} s: {who} does not answer"),
-            ))
-        },
-    )?;
+    auth::login(&mut handle, &told, host, keys).await?;
     tracing::debug!(host = host.login(), host_key = told.fingerprint(), "logged in");
     Ok(Session {
         login: host.login(),

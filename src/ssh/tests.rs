@@ -14,6 +14,7 @@ mod ends;
 mod host;
 mod login;
 mod output;
+mod passwords;
 
 fn oak() -> Host {
     Host { agent: false, connect_timeout: Duration::from_secs(10), ..Host::new("oak", "203.0.113.7") }

@@ -29,11 +29,19 @@ pub(crate) struct Options {
     pub(crate) host_keys: Vec<&'static str>,
     /// Further lines of sshd_config.
     pub(crate) config: String,
+    /// Files of this machine that this server alone finds with another text. It needs root and a mount namespace.
+    pub(crate) instead: Vec<(&'static str, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { path_prefix: None, home: None, host_keys: vec!["ed25519"], config: String::new() }
+        Self {
+            path_prefix: None,
+            home: None,
+            host_keys: vec!["ed25519"],
+            config: String::new(),
+            instead: Vec::new(),
+        }
     }
 }
 
@@ -88,7 +96,7 @@ impl Sshd {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = dir.path().join("sshd_config");
             fs::write(&config, config_text(options, dir.path(), port)).unwrap();
-            let mut child = Command::new(&program)
+            let mut child = in_a_world_of_its_own(&options.instead, dir.path(), &program)
                 .args(["-D", "-e", "-f"])
                 .arg(&config)
                 .stdin(Stdio::null())
@@ -260,6 +268,29 @@ fn config_text(options: &Options, dir: &Path, port: u16) -> String {
     // The first word on a matter is sshd's last, so a test's own lines stand first.
     let fixed = lines.iter().map(|(name, value)| format!("{name} {value}\n"));
     std::iter::once(format!("{}\n", options.config)).chain(keys).chain(fixed).collect()
+}
+
+/// The program, with other files in place of some of this machine's; nobody else sees them.
+fn in_a_world_of_its_own(instead: &[(&'static str, String)], dir: &Path, program: &Path) -> Command {
+    if instead.is_empty() {
+        return Command::new(program);
+    }
+    let may = Command::new("unshare").args(["--mount", "true"]).output();
+    assert!(
+        may.as_ref().is_ok_and(|output| output.status.success()),
+        "this test gives sshd an /etc/shadow of its own: it needs root, and a kernel that allows `unshare --mount` (util-linux): {may:?}"
+    );
+    let mut script = Vec::new();
+    for (number, (target, text)) in instead.iter().enumerate() {
+        let file = dir.join(format!("instead-{number}"));
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        script.push(format!("mount --bind '{}' '{target}' && ", file.display()));
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    command.arg(script.concat() + "exec \"$0\" \"$@\"").arg(program);
+    command
 }
 
 /// Whether it says that it listens. What it says later is collected by a thread that ends with it.
