@@ -542,12 +542,8 @@ fn a_hosts_own_words_never_reach_a_terminal_as_they_are() {
         assert!(!ran.out.contains("]0;owned") || ran.out.contains("·]0;owned"), "{}", ran.out);
     }
     assert_eq!(bench.report("hostile")["outcome"], "done", "{}", bench.report("hostile")["failure"]);
-    // A shell that adds to every answer would add to the archives too.
-    let noisy = bench.report("noisy");
-    assert_eq!((&noisy["outcome"], &noisy["state"]), (&"failed".into(), &"clean".into()), "{noisy}");
-    assert!(noisy["failure"]["message"].as_str().unwrap().contains("Scheduled maintenance"), "{noisy}");
-    let stopped = bench.host("noisy").commands().iter().any(|line| line.contains("systemctl stop"));
-    assert!(!stopped, "k3s is not stopped for a copy that cannot be whole");
+    // What a shell prints around the commands is in no answer and no archive.
+    assert_eq!(bench.report("noisy")["outcome"], "done", "{}", bench.report("noisy")["failure"]);
     assert_eq!(bench.report("failing")["failed_step"], "to-0.7/reconcile");
     assert_eq!(bench.report("hopeless")["failed_step"], "backup/copy");
     let mut read = 0;
