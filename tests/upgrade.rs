@@ -74,12 +74,13 @@ fn a_whole_fleet_goes_up_in_one_run_and_everything_is_as_it_was() {
         with("beta2", Vintage::Beta2, RevisionFormat::Slash),
         with("beta2-digest", Vintage::Beta2, RevisionFormat::Digest).apps(["nextcloud"]),
         new_flux,
+        HostSpec { sudo: true, ..HostSpec::new("operator") },
     ]);
     let before: Vec<_> =
         bench.lab.hosts().map(|host| (host, kept_secrets(host), tree(&host.storage(), &[]))).collect();
 
     let ran = bench.upgrade(&["--all"]).ends(0);
-    assert!(ran.out.contains("7 clusters: 7 done"), "{}", ran.out);
+    assert!(ran.out.contains("8 clusters: 8 done"), "{}", ran.out);
 
     for (host, secrets, volumes) in before {
         let name = host.spec().name.as_str();

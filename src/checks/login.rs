@@ -20,7 +20,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
                 "{user} is not root and may not become root without a password (`sudo_password` in the inventory, or `user`)"
             ))
         } else if login.uid == 0 {
-            Verdict::pass("commands run as root")
+            Verdict::pass(format!("commands run as {user}"))
         } else {
             Verdict::warn(format!(
                 "{user} could become root through sudo, but without `sudo = true` in the inventory commands run as {user}, and what needs \

@@ -29,11 +29,23 @@ pub(crate) struct Options {
     pub(crate) host_keys: Vec<&'static str>,
     /// Further lines of sshd_config.
     pub(crate) config: String,
+    /// Files that the server and its sessions see in place of this machine's: the path, and what is to be seen there. Needs root; nobody else
+    /// sees them.
+    pub(crate) files: Vec<(&'static str, PathBuf)>,
+    /// Who logs in; whoever runs the tests where none is named.
+    pub(crate) user: Option<&'static str>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { path_prefix: None, home: None, host_keys: vec!["ed25519"], config: String::new() }
+        Self {
+            path_prefix: None,
+            home: None,
+            host_keys: vec!["ed25519"],
+            config: String::new(),
+            files: Vec::new(),
+            user: None,
+        }
     }
 }
 
@@ -44,6 +56,7 @@ pub(crate) struct Sshd {
     child: Child,
     port: u16,
     log: Arc<Log>,
+    user: String,
 }
 
 /// What the server says, as it says it.
@@ -78,6 +91,10 @@ impl Sshd {
         }
         keygen("ed25519", &dir.path().join("id"), "");
         fs::copy(dir.path().join("id.pub"), dir.path().join("authorized_keys")).unwrap();
+        if options.user.is_some() {
+            // sshd reads authorized_keys as the one who logs in.
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
         if user() == "root" {
             // sshd wants it when it is started by root; a package's service makes it, and there may be none.
             fs::create_dir_all("/run/sshd").unwrap();
@@ -88,7 +105,7 @@ impl Sshd {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = dir.path().join("sshd_config");
             fs::write(&config, config_text(options, dir.path(), port)).unwrap();
-            let mut child = Command::new(&program)
+            let mut child = seeing(&program, &options.files)
                 .args(["-D", "-e", "-f"])
                 .arg(&config)
                 .stdin(Stdio::null())
@@ -98,7 +115,8 @@ impl Sshd {
                 .unwrap();
             let log = Arc::new(Log::default());
             if listens(&mut child, &log) {
-                return Self { dir, child, port, log };
+                let user = options.user.map_or_else(user, str::to_owned);
+                return Self { dir, child, port, log, user };
             }
             child.kill().ok();
             child.wait().unwrap();
@@ -169,7 +187,7 @@ impl Sshd {
             .map(|path| public(&path));
         Host {
             port: self.port,
-            user: user(),
+            user: self.user.clone(),
             identity: vec![self.dir().join("id")],
             agent: false,
             host_key: pinned,
@@ -184,6 +202,27 @@ impl Drop for Sshd {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The server's command, in a mount namespace of its own where it is to see other files than this machine's.
+fn seeing(program: &Path, files: &[(&str, PathBuf)]) -> Command {
+    if files.is_empty() {
+        return Command::new(program);
+    }
+    assert!(
+        user() == "root",
+        "a namespace of its own needs root: run the tests as root, as tests/run does in CI"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-ec"]);
+    command
+        .arg(r#"while [ "$1" != -- ]; do mount --bind "$2" "$1"; shift 2; done; shift; exec "$@""#)
+        .arg("sshd");
+    for (path, file) in files {
+        command.arg(path).arg(file);
+    }
+    command.arg("--").arg(program);
+    command
 }
 
 /// The processes of sshd that descend from this one: a session has one or, where it is not root's, two.
