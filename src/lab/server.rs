@@ -232,6 +232,11 @@ async fn execute(
 ) {
     let (reader, writer) = channel.split();
     if obstacle == Obstacle::Fail {
+        // It is begun: without its marks it would be one that was not.
+        if let Some(sent) = read_back(line) {
+            let _ = writer.data_bytes(sent.mark.clone()).await;
+            let _ = writer.extended_data_bytes(1, sent.mark).await;
+        }
         let _ = writer.extended_data_bytes(1, &b"Input/output error\n"[..]).await;
         return end(&writer, Some(1)).await;
     }

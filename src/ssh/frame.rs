@@ -242,6 +242,67 @@ mod tests {
         }
     }
 
+    /// The shells that a user may have here, as they are told a line.
+    fn shells() -> Vec<Vec<&'static str>> {
+        let mut shells = vec![vec!["/bin/sh", "-c"]];
+        for (shell, option) in [("bash", "-c"), ("zsh", "-c"), ("ksh", "-c"), ("fish", "-c"), ("tcsh", "-fc")]
+        {
+            let path = format!("/usr/bin/{shell}");
+            if std::path::Path::new(&path).exists() {
+                shells.push(vec![shell, option]);
+            }
+        }
+        shells
+    }
+
+    /// What a shell makes of a framed line: what follows the mark.
+    fn through(shell: &[&str], frame: &Frame, path: &std::path::Path, input: &[u8]) -> Vec<u8> {
+        let mut process = std::process::Command::new(shell[0]);
+        let old = std::env::var("PATH").unwrap();
+        process.args(&shell[1..]).arg(frame.line()).env("PATH", format!("{}:{old}", path.display()));
+        let (stdout, stderr) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+        let mut child =
+            process.stdin(std::process::Stdio::piped()).stdout(stdout).stderr(stderr).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let mut stream = frame.stream();
+        let own = stream.own(&output.stdout).to_vec();
+        assert!(stream.begun(), "{shell:?}: {}", String::from_utf8_lossy(&output.stderr));
+        own
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_login_shell_and_sudo_hand_on_every_word(
+            words in prop::collection::vec("[-~=!'\"\\\\`$(){}\\[\\]*?<>|&;#%^ \t\n\u{0}a1/.:,@+é]{0,12}", 1..8)
+        ) {
+            // A sudo that asks for nothing.
+            let path = tempfile::tempdir().unwrap();
+            let sudo = path.path().join("sudo");
+            let script = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n";
+            std::fs::write(&sudo, script).unwrap();
+            std::fs::set_permissions(&sudo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let password = SecretString::from("correct horse ' \\ 42");
+            for shell in shells() {
+                // csh has no way to be told a line feed.
+                let words = words.iter().map(|word| {
+                    if shell[0] == "tcsh" { word.replace('\n', "") } else { word.clone() }.replace('\0', "")
+                });
+                let words: Vec<String> = words.collect();
+                let line = crate::remote::Command::new(r"cat; printf '%s\0'").args(&words);
+                let expected = [b"input", words.join("\0").as_bytes(), b"\0"].concat();
+                for rights in [Rights::Own, Rights::Sudo, Rights::SudoWith(&password)] {
+                    let frame = Frame::new(rights, line.line());
+                    let input = [frame.first_input(), b"input"].concat();
+                    let own = through(&shell, &frame, path.path(), &input);
+                    prop_assert_eq!(String::from_utf8_lossy(&own), String::from_utf8_lossy(&expected), "{:?}", shell);
+                }
+            }
+        }
+    }
+
     #[test]
     fn of_endless_noise_the_last_is_kept() {
         let mut stream = stream();
