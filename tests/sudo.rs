@@ -108,7 +108,7 @@ async fn ask(session: &Session, command: Command) -> Output {
 
 /// Every byte there is, in no short period, line ends and all.
 fn bytes() -> Vec<u8> {
-    (0..5 * MIB).map(|n| u8::try_from((n * n / 7 + n) % 256).unwrap()).collect()
+    (0..5 * MIB).map(|n| u8::try_from((n * n + (n >> 3)) % 256).unwrap()).collect()
 }
 
 /// What every way through sudo must do.
@@ -238,13 +238,13 @@ async fn the_password_is_in_no_process_and_no_log() {
     for sudoers in ["ALL", "NOPASSWD: ALL"] {
         let other = Other::new(&format!("{USER} ALL=(root) {sudoers}"));
         let session = other.meet(other.secret("password")).await;
-        let (ring, rung) = tokio::sync::oneshot::channel();
-        let mut log = Bell(Some(ring), Vec::new());
+        let (bell, heard) = tokio::sync::oneshot::channel();
+        let mut log = Bell(Some(bell), Vec::new());
         let gate = other.path("gate");
         let line =
             Command::new("echo begun; until test -e").arg(&gate).fixed("; do sleep 0.02; done; cat; env");
         let (output, ()) = tokio::join!(session.run(&line, &mut log), async {
-            rung.await.unwrap();
+            heard.await.unwrap();
             let mut seen = 0;
             for entry in fs::read_dir("/proc").unwrap().flatten() {
                 for name in ["cmdline", "environ"] {

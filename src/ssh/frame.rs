@@ -306,8 +306,9 @@ mod tests {
     #[test]
     fn of_endless_noise_the_last_is_kept() {
         let mut stream = stream();
+        let noise = vec![b'x'; 32 << 10];
         for _ in 0..1000 {
-            assert!(stream.own(&[b'x'; 32 << 10]).is_empty());
+            assert!(stream.own(&noise).is_empty());
         }
         assert!(stream.own(b"\nThis account is \x1b[31mnot available.\n").is_empty());
         assert!(stream.noise.capacity() < 128 << 10, "{}", stream.noise.capacity());
