@@ -399,8 +399,16 @@ fn server_with_password(config: &str) -> Sshd {
 
 fn server_with_pam(config: &str, pam: &str, last_change: u32) -> Sshd {
     let shadow = format!("{}:{HASHED}:{last_change}:0:99999:7:::\n", sshd::user());
-    let instead = vec![("/etc/shadow", shadow), ("/etc/pam.d/sshd", pam.to_owned())];
-    Sshd::start_with(&Options { config: config.to_owned(), instead, ..Options::default() })
+    // sshd and its sessions keep what they opened at the start.
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let files = vec![("/etc/shadow", file("shadow", &shadow)), ("/etc/pam.d/sshd", file("pam", pam))];
+    Sshd::start_with(&Options { config: config.to_owned(), files, ..Options::default() })
 }
 
 fn secret(sshd: &Sshd, text: &str) -> SecretRef {

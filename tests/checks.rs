@@ -157,7 +157,7 @@ fn no_verdict_carries_a_control_character_to_the_terminal() {
     .unwrap();
     let judgements = fleet::checks::judge_all(None, &facts, &[]);
     let login = judgements.iter().find(|judgement| judgement.check == "login").unwrap();
-    assert_eq!(login.said, "logged in as ro·[31mot·");
+    assert_eq!(login.said, "commands run as ro·[31mot·");
 }
 
 #[test]

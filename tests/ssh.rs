@@ -131,11 +131,18 @@ async fn thirty_commands_that_time_out_do_not_use_up_the_hosts_sessions() {
 // Trap 1.6: nothing on this side ends a remote process, and one that neither reads nor writes keeps its session.
 #[tokio::test]
 async fn when_commands_that_were_given_up_hold_every_session_the_host_says_so_and_nothing_is_in_doubt() {
-    let sshd = Sshd::start_with(&Options { config: "MaxSessions 2".to_owned(), ..Options::default() });
+    let home = tempfile::tempdir().unwrap();
+    let config = "MaxSessions 2".to_owned();
+    let sshd =
+        Sshd::start_with(&Options { config, home: Some(home.path().to_owned()), ..Options::default() });
     let session = connect(&sshd.host()).await.unwrap();
-    for _ in 0..2 {
-        let command = Command::new("exec sleep 20").deadline(Duration::from_millis(500));
-        session.run(&command, &mut sink()).await.unwrap_err();
+    // One that is given up before its login shell has come to it is never begun, and holds nothing.
+    let mut begun = 0;
+    while begun < 2 {
+        let command = Command::new("echo begun; exec sleep 60").deadline(Duration::from_millis(500));
+        let mut log = Vec::new();
+        session.run(&command, &mut log).await.unwrap_err();
+        begun += usize::from(!log.is_empty());
     }
     let error = session.run(&Command::new("true"), &mut sink()).await.unwrap_err();
     let RemoteError::Refused(why) = &error else { panic!("{error}") };

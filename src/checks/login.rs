@@ -8,7 +8,7 @@ pub(super) const CHECK: Check = Check {
     title: "Login with root's rights",
     when: When::Before,
     judge,
-    remedy: "Log in as root with a key, as Stackspin's own installer does. Commands are sent as they are: sudo is not used yet.",
+    remedy: "Log in as root with a key, as Stackspin's own installer does; or say `sudo = true` in the inventory (`sudo_password` where sudo asks for a password), and every command is sent through sudo.",
 };
 
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
@@ -16,12 +16,15 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
         let login = now.login.get()?;
         let user = &login.user;
         Ok(if !login.root {
-            Verdict::block(format!("{user} is not root and may not become root without a password"))
+            Verdict::block(format!(
+                "{user} is not root and may not become root without a password (`sudo_password` in the inventory, or `user`)"
+            ))
         } else if login.uid == 0 {
-            Verdict::pass(format!("logged in as {user}"))
+            Verdict::pass(format!("commands run as {user}"))
         } else {
             Verdict::warn(format!(
-                "{user} could become root through sudo, but commands run as {user}: what needs root will fail"
+                "{user} could become root through sudo, but without `sudo = true` in the inventory commands run as {user}, and what needs \
+                 root will fail"
             ))
         })
     })

@@ -18,10 +18,12 @@ use tokio::sync::mpsc;
 
 use super::faults::Fault;
 use super::host::Host;
+use super::write::OPERATOR;
+use crate::ssh::frame::read_back;
 
 /// How much of a child's output is sent at once.
 const CHUNK: usize = 32 << 10;
-/// What a hostile host sends before the output proper: it clears the screen, sets the title, rings, and turns text around.
+/// What a hostile host puts on standard error: it clears the screen, sets the title, rings, and turns text around.
 const HOSTILE: &[u8] = b"\x1b[2J\x1b]0;owned\x07\x1b[31mWelcome\r\xe2\x80\xae\x9b31m\n";
 /// What a talkative login shell prints.
 const BANNER: &[u8] = b"*** Scheduled maintenance on Sunday ***\n";
@@ -203,8 +205,10 @@ impl Handler for Login {
             return session.channel_failure(id);
         };
         let line = String::from_utf8_lossy(line).into_owned();
-        self.host.record(&line);
-        let obstacle = self.obstacle(&line);
+        // What is recorded and what faults look at is the command, as plans and journals show it.
+        let said = read_back(&line).map_or_else(|| line.clone(), |sent| sent.line);
+        self.host.record(&said);
+        let obstacle = self.obstacle(&said);
         if obstacle == Obstacle::CutBefore {
             let _ = self.cutter.shutdown(Shutdown::Both);
             return Ok(());
@@ -228,12 +232,18 @@ async fn execute(
 ) {
     let (reader, writer) = channel.split();
     if obstacle == Obstacle::Fail {
+        // It is begun: without its marks it would be one that was not.
+        if let Some(sent) = read_back(line) {
+            let _ = writer.data_bytes(sent.mark.clone()).await;
+            let _ = writer.extended_data_bytes(1, sent.mark).await;
+        }
         let _ = writer.extended_data_bytes(1, &b"Input/output error\n"[..]).await;
         return end(&writer, Some(1)).await;
     }
     let line = if obstacle == Obstacle::Hang { "exec sleep 86400" } else { line };
     let home = host.folder().join("home");
-    let bin = host.folder().join("bin");
+    let (user, bin) = if host.spec().sudo { (OPERATOR, "bin-operator") } else { ("root", "bin") };
+    let bin = host.folder().join(bin);
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
     let child = Command::new("/bin/sh")
         .args(["-c", line])
@@ -241,8 +251,8 @@ async fn execute(
         .env_clear()
         .env("PATH", format!("{}:{path}", bin.display()))
         .env("HOME", &home)
-        .env("USER", "root")
-        .env("LOGNAME", "root")
+        .env("USER", user)
+        .env("LOGNAME", user)
         .env("SHELL", "/bin/sh")
         .env("LANG", "C.UTF-8")
         .env("SSH_CONNECTION", "203.0.113.1 50000 203.0.113.10 22")
@@ -267,11 +277,9 @@ async fn execute(
     if host.has(&Fault::NoisyShell) {
         let _ = writer.data_bytes(BANNER).await;
     }
-    if host.has(&Fault::HostileOutput) {
-        let _ = writer.extended_data_bytes(1, HOSTILE).await;
-    }
+    let hostile = if host.has(&Fault::HostileOutput) { HOSTILE } else { b"" };
     let output = async {
-        let streams = tokio::join!(pump(stdout, &writer, None), pump(stderr, &writer, Some(1)));
+        let streams = tokio::join!(pump(stdout, &writer, None, b""), pump(stderr, &writer, Some(1), hostile));
         streams.0 && streams.1
     };
     let (bytes, feed) = mpsc::unbounded_channel();
@@ -305,15 +313,21 @@ async fn end(writer: &ChannelWriteHalf<Msg>, code: Option<u32>) {
     let _ = writer.close().await;
 }
 
-/// Sends a child's output as it comes, no faster than the client takes it. Whether all was sent.
-async fn pump(mut from: impl AsyncRead + Unpin, to: &ChannelWriteHalf<Msg>, kind: Option<u32>) -> bool {
+/// Sends a child's output as it comes, no faster than the client takes it, and `added` behind what comes first (the mark of a framed line:
+/// what comes before that is noise to a client). Whether all was sent.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    to: &ChannelWriteHalf<Msg>,
+    kind: Option<u32>,
+    mut added: &[u8],
+) -> bool {
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = match from.read(&mut buffer).await {
             Ok(0) | Err(_) => return true,
             Ok(read) => read,
         };
-        let bytes = Bytes::copy_from_slice(&buffer[..read]);
+        let bytes = Bytes::from([&buffer[..read], std::mem::take(&mut added)].concat());
         let sent = match kind {
             None => to.data_bytes(bytes).await,
             Some(kind) => to.extended_data_bytes(kind, bytes).await,

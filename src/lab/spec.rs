@@ -31,6 +31,8 @@ pub struct HostSpec {
     pub domain: Option<String>,
     /// How fast its controllers are.
     pub pace: Pace,
+    /// Whether the user who logs in is not root and becomes it through sudo alone.
+    pub sudo: bool,
 }
 
 impl HostSpec {
@@ -49,6 +51,7 @@ impl HostSpec {
             tags: BTreeSet::new(),
             domain: None,
             pace: Pace::default(),
+            sudo: false,
         }
     }
 

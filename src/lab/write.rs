@@ -12,8 +12,19 @@ use crate::remote::quote;
 /// Programs that this binary stands in for.
 const STAND_INS: [&str; 4] = ["curl", "k3s", "k3s-killall.sh", "systemctl"];
 
+/// The user of a host whose root is reached through sudo alone.
+pub(super) const OPERATOR: &str = "operator";
+
+/// What such a user meets in place of each stand-in: never this machine's own program of that name.
+const DENIED: &str = "#!/bin/sh\necho \"${0##*/}: permission denied\" >&2\nexit 1\n";
+
+/// `id` of such a user.
+const ID: &str = r#"#!/bin/sh
+case "$1" in -un) echo operator ;; -u) echo 1000 ;; *) PATH=${PATH#*:} exec id "$@" ;; esac
+"#;
+
 /// sudo without a password: the flags go, the command runs.
-const SUDO: &str = r#"#!/bin/sh
+const SUDO: &str = r#"
 while [ $# -gt 0 ]; do
     case "$1" in
         -u|-g|-p|-C|-D|-h|-T) shift 2 ;;
@@ -44,7 +55,10 @@ pub(super) fn host(path: &Path, spec: HostSpec, fleet: &Path, address: &str) -> 
         );
         program(&path.join("bin").join(name), script)?;
     }
-    program(&path.join("bin/sudo"), SUDO)?;
+    program(&path.join("bin/sudo"), format!("#!/bin/sh{SUDO}"))?;
+    if spec.sudo {
+        operator(&path)?;
+    }
     fs::write(path.join("lab-address"), address)?;
     let host = Host::make(&path, spec)?;
     let data = host.k3s_data();
@@ -67,6 +81,23 @@ pub(super) fn host(path: &Path, spec: HostSpec, fleet: &Path, address: &str) -> 
     private(&path.join("etc-rancher/k3s.yaml"), &kubeconfig)?;
     host.faulty_programs();
     Ok(host)
+}
+
+/// What a user who is not root finds: a sudo behind which everything is as on any other host, and nothing else.
+fn operator(path: &Path) -> io::Result<()> {
+    let bin = path.join("bin-operator");
+    fs::create_dir_all(&bin)?;
+    for name in STAND_INS {
+        program(&bin.join(name), DENIED)?;
+    }
+    program(&bin.join("id"), ID)?;
+    let root = quote(&path.join("bin").to_string_lossy());
+    let sudo = format!(
+        "#!/bin/sh\nexport PATH={root}:${{PATH#*:}} USER=root LOGNAME=root SUDO_USER={OPERATOR}{SUDO}"
+    );
+    program(&bin.join("sudo"), sudo)?;
+    // Behind that sudo is root, whoever runs the lab.
+    program(&path.join("bin/id"), ID.replace("operator", "root").replace("1000", "0"))
 }
 
 /// The cluster's folder in a Stackspin checkout on the provisioning machine (facts section 2.1).
@@ -111,8 +142,9 @@ pub(super) fn cluster(host: &Host, identity: &Path, key: &str, directory: &Path)
     let tags: Vec<String> = spec.tags.iter().map(|tag| text(tag)).collect();
     let group =
         if spec.group.is_empty() { String::new() } else { format!("group = {}\n", text(&spec.group)) };
+    let user = if spec.sudo { format!("{}\nsudo = true", text(OPERATOR)) } else { text("root") };
     format!(
-        "[clusters.{}]\naddress = \"127.0.0.1\"\nport = {}\nuser = \"root\"\nidentity = {}\nhost_key = {}\n\
+        "[clusters.{}]\naddress = \"127.0.0.1\"\nport = {}\nuser = {user}\nidentity = {}\nhost_key = {}\n\
          cluster_uid = {}\ndomain = {}\ndirectory = {}\n{group}tags = [{}]\n\
          paths = {{ k3s_data = {}, k3s_config = {}, spool = {} }}\n\n",
         text(&spec.name),

@@ -11,6 +11,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::client::Told;
+use super::frame::{Frame, Stream};
 use crate::remote::{Command, Exit, Output, RemoteError};
 
 /// How long closing a channel may take on a connection that does not move.
@@ -78,6 +79,7 @@ impl Drop for Leash<'_> {
 pub(super) async fn run(
     channel: russh::Channel<Msg>,
     command: &Command,
+    frame: &Frame,
     take: Take<'_>,
     told: &Told,
     orphans: &Orphans,
@@ -85,7 +87,9 @@ pub(super) async fn run(
     let (mut read, write) = channel.split();
     let leash = Leash { channel: Some(write), orphans };
     let result = match &leash.channel {
-        Some(write) => timeout(command.time_allowed(), converse(&mut read, write, command, take, told)).await,
+        Some(write) => {
+            timeout(command.time_allowed(), converse(&mut read, write, command, frame, take, told)).await
+        }
         None => return Err(RemoteError::Lost("no channel".to_owned())),
     };
     // The reader goes first: a connection that waits for it sends nothing, a close least of all.
@@ -100,14 +104,15 @@ async fn converse(
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
     command: &Command,
+    frame: &Frame,
     take: Take<'_>,
     told: &Told,
 ) -> Result<Output, RemoteError> {
-    if write.exec(true, command.line()).await.is_err() {
+    if write.exec(true, frame.line()).await.is_err() {
         return Err(RemoteError::Lost(told.why().await));
     }
-    let mut heard = Heard::new(command.memory_allowed(), take);
-    let feeder = feed(write, command.input());
+    let mut heard = Heard::new(command.memory_allowed(), frame, take);
+    let feeder = feed(write, frame.first_input(), command.input());
     tokio::pin!(feeder);
     let mut fed = false;
     while !heard.complete() {
@@ -122,12 +127,12 @@ async fn converse(
             break;
         }
     }
-    heard.judge(told).await
+    heard.judge(frame, told).await
 }
 
 /// Sends the input and its end. A host that is gone, or that has stopped reading, shows in what is read.
-async fn feed(write: &ChannelWriteHalf<Msg>, input: Option<&[u8]>) {
-    for piece in input.unwrap_or_default().chunks(PIECE) {
+async fn feed(write: &ChannelWriteHalf<Msg>, first: &[u8], input: Option<&[u8]>) {
+    for piece in first.chunks(PIECE).chain(input.unwrap_or_default().chunks(PIECE)) {
         if write.data_bytes(piece.to_vec()).await.is_err() {
             return;
         }
@@ -139,6 +144,8 @@ async fn feed(write: &ChannelWriteHalf<Msg>, input: Option<&[u8]>) {
 struct Heard<'a> {
     take: Take<'a>,
     limit: usize,
+    out: Stream,
+    err: Stream,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     dropped: u64,
@@ -149,10 +156,12 @@ struct Heard<'a> {
 }
 
 impl<'a> Heard<'a> {
-    const fn new(limit: usize, take: Take<'a>) -> Self {
+    fn new(limit: usize, frame: &Frame, take: Take<'a>) -> Self {
         Self {
             take,
             limit,
+            out: frame.stream(),
+            err: frame.stream(),
             stdout: Vec::new(),
             stderr: Vec::new(),
             dropped: 0,
@@ -176,8 +185,9 @@ impl<'a> Heard<'a> {
             }
             ChannelMsg::Data { data } => self.stdout(&data).await?,
             ChannelMsg::ExtendedData { data, ext: 1 } => {
-                self.log(&data);
-                self.dropped += keep(&mut self.stderr, &data, self.limit);
+                let own = self.err.own(&data);
+                log(&mut self.take, own);
+                self.dropped += keep(&mut self.stderr, own, self.limit);
             }
             ChannelMsg::ExitStatus { exit_status } => self.exit = Some(Exit::Code(exit_status)),
             ChannelMsg::ExitSignal { signal_name, .. } => {
@@ -191,9 +201,10 @@ impl<'a> Heard<'a> {
     }
 
     async fn stdout(&mut self, data: &[u8]) -> Result<(), RemoteError> {
+        let data = self.out.own(data);
         match &mut self.take {
             Take::Keep(_) => {
-                self.log(data);
+                log(&mut self.take, data);
                 self.dropped += keep(&mut self.stdout, data, self.limit);
             }
             Take::Pass(sink) => sink
@@ -204,20 +215,9 @@ impl<'a> Heard<'a> {
         Ok(())
     }
 
-    /// A log that cannot be written does not change what the host did: the command goes on, and its outcome stands.
-    fn log(&mut self, data: &[u8]) {
-        if let Take::Keep(log) = &mut self.take
-            && let Some(writer) = log
-            && let Err(error) = writer.write_all(data)
-        {
-            tracing::warn!(%error, "a step's log cannot be written; the rest of this command's output is not logged");
-            *log = None;
-        }
-    }
-
     /// The output, if the end was seen: an exit and an orderly end of what was printed. A stream is whole only with
-    /// end-of-file; for a short command a closed channel will do.
-    async fn judge(mut self, told: &Told) -> Result<Output, RemoteError> {
+    /// end-of-file; for a short command a closed channel will do. A command whose marks did not come before the end was never begun.
+    async fn judge(mut self, frame: &Frame, told: &Told) -> Result<Output, RemoteError> {
         if let Take::Pass(sink) = &mut self.take
             && self.eof
         {
@@ -230,6 +230,13 @@ impl<'a> Heard<'a> {
             Take::Pass(_) => self.eof,
         };
         match self.exit {
+            Some(exit) if ended && !self.out.begun() => Err(if self.err.begun() {
+                RemoteError::Lost(format!(
+                    "the command ended ({exit}), but its output never came: a file that the login shell reads sends it elsewhere"
+                ))
+            } else {
+                RemoteError::Refused(frame.not_begun(&exit, &self.out, &self.err))
+            }),
             Some(exit) if ended => {
                 Ok(Output { exit, stdout: self.stdout, stderr: self.stderr, dropped: self.dropped })
             }
@@ -244,6 +251,17 @@ impl<'a> Heard<'a> {
             }
             None => Err(RemoteError::Lost(told.why().await)),
         }
+    }
+}
+
+/// A log that cannot be written does not change what the host did: the command goes on, and its outcome stands.
+fn log(take: &mut Take<'_>, data: &[u8]) {
+    if let Take::Keep(log) = take
+        && let Some(writer) = log
+        && let Err(error) = writer.write_all(data)
+    {
+        tracing::warn!(%error, "a step's log cannot be written; the rest of this command's output is not logged");
+        *log = None;
     }
 }
 

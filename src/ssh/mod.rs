@@ -20,6 +20,7 @@ use crate::inventory::Host;
 use crate::remote::{Command, Output, Remote, RemoteError};
 use client::{Client, Fault, Told, say_fault};
 use exec::{Orphans, Take};
+use frame::{Frame, Rights};
 use hostkeys::HostKeys;
 use keys::Keys;
 use wire::Cutter;
@@ -27,10 +28,13 @@ use wire::Cutter;
 mod auth;
 mod client;
 mod exec;
+pub(crate) mod frame;
 mod hostkeys;
 mod keys;
 mod network;
+mod passwords;
 mod scan;
+mod sudo;
 mod tunnel;
 mod wire;
 
@@ -63,6 +67,7 @@ pub struct Session {
     told: Told,
     orphans: Orphans,
     open_within: Duration,
+    root: sudo::Root,
     /// Last, so that it cuts after the handle is gone.
     cutter: Cutter,
 }
@@ -147,6 +152,7 @@ where
         told,
         orphans: Orphans::default(),
         open_within: host.connect_timeout,
+        root: sudo::Root::new(host),
         cutter,
     })
 }
@@ -193,6 +199,19 @@ impl Session {
         self.cutter.cut();
     }
 
+    /// Runs a command with these rights.
+    async fn send(
+        &self,
+        rights: Rights<'_>,
+        command: &Command,
+        log: &mut (dyn Write + Send),
+    ) -> Result<Output, RemoteError> {
+        let channel = self.open().await?;
+        let log = if command.is_sensitive() { None } else { Some(log) };
+        let frame = Frame::new(rights, command.line());
+        exec::run(channel, command, &frame, Take::Keep(log), &self.told, &self.orphans).await
+    }
+
     /// Opens a channel. Until that is done nothing was sent, so no error of it leaves anything in doubt.
     async fn open(&self) -> Result<russh::Channel<russh::client::Msg>, RemoteError> {
         exec::bury(&self.orphans).await;
@@ -219,9 +238,8 @@ impl Session {
 
 impl Remote for Session {
     async fn run(&self, command: &Command, log: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
-        let channel = self.open().await?;
-        let log = if command.is_sensitive() { None } else { Some(log) };
-        exec::run(channel, command, Take::Keep(log), &self.told, &self.orphans).await
+        let rights = self.root.rights(self).await?;
+        self.send(rights, command, log).await
     }
 
     /// The sink is written where the channel is read: one that is slow slows the host down by TCP, and meanwhile the
@@ -232,7 +250,8 @@ impl Remote for Session {
         command: &Command,
         sink: &mut (dyn AsyncWrite + Unpin + Send),
     ) -> Result<Output, RemoteError> {
+        let frame = Frame::new(self.root.rights(self).await?, command.line());
         let channel = self.open().await?;
-        exec::run(channel, command, Take::Pass(sink), &self.told, &self.orphans).await
+        exec::run(channel, command, &frame, Take::Pass(sink), &self.told, &self.orphans).await
     }
 }

@@ -11,6 +11,7 @@ use host::{Ice, Server};
 
 mod deadlines;
 mod ends;
+mod frames;
 mod host;
 mod login;
 mod output;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::Session;
 use super::exec::Leash;
+use super::frame::{Frame, Rights, Stream};
 use crate::remote::{Command, Remote as _, RemoteError};
 
 /// Connections at once; more wait until one ends.
@@ -158,14 +159,14 @@ impl Tunnel<'_> {
         }
         let opened = match self.way {
             Way::Forward => self.session.forward(self.port).await.and_then(|opened| {
-                opened.map_err(|why| {
+                opened.map(|channel| (channel, None)).map_err(|why| {
                     RemoteError::Refused(format!("no connection to port {}: {why:?}", self.port))
                 })
             }),
-            Way::Command => self.by_command().await,
+            Way::Command => self.by_command().await.map(|(channel, noise)| (channel, Some(noise))),
         };
-        let channel = match opened {
-            Ok(channel) => channel,
+        let (channel, noise) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 tracing::warn!(host = self.session.login, %error, "tunnel");
                 return;
@@ -174,24 +175,31 @@ impl Tunnel<'_> {
         let (from_host, to_host) = channel.split();
         let leash = Leash::new(to_host, &self.session.orphans);
         if let Some(to_host) = leash.channel() {
-            carry(local, from_host, to_host).await;
+            carry(local, from_host, to_host, noise).await;
         }
         leash.close().await;
     }
 
-    async fn by_command(&self) -> Result<Channel<Msg>, RemoteError> {
+    /// A channel by a command, and what tells the login shell's noise from what comes through it.
+    async fn by_command(&self) -> Result<(Channel<Msg>, Stream), RemoteError> {
         let channel = self.session.open().await?;
         let command = Command::new(BY_COMMAND).arg(self.port.to_string());
+        let frame = Frame::new(Rights::Own, command.line());
         channel
-            .exec(false, command.line())
+            .exec(false, frame.line())
             .await
             .map_err(|_| RemoteError::Lost("it ended before the command was sent".to_owned()))?;
-        Ok(channel)
+        Ok((channel, frame.stream()))
     }
 }
 
 /// Carries bytes both ways until the host's end is over and delivered, or the local end has left.
-async fn carry(local: TcpStream, mut from_host: ChannelReadHalf, to_host: &ChannelWriteHalf<Msg>) {
+async fn carry(
+    local: TcpStream,
+    mut from_host: ChannelReadHalf,
+    to_host: &ChannelWriteHalf<Msg>,
+    mut noise: Option<Stream>,
+) {
     let (local_out, local_in) = local.into_split();
     let (queue, queued) = mpsc::unbounded_channel();
     let behind = AtomicUsize::new(0);
@@ -203,7 +211,7 @@ async fn carry(local: TcpStream, mut from_host: ChannelReadHalf, to_host: &Chann
         let delivery = deliver(local_in, queued, &behind);
         tokio::pin!(delivery);
         tokio::select! {
-            whole = drain(&mut from_host, queue, &behind) => if !whole { return false },
+            whole = drain(&mut from_host, queue, &behind, &mut noise) => if !whole { return false },
             () = &mut delivery => return true,
         }
         delivery.await;
@@ -238,10 +246,12 @@ async fn drain(
     from_host: &mut ChannelReadHalf,
     queue: mpsc::UnboundedSender<Vec<u8>>,
     behind: &AtomicUsize,
+    noise: &mut Option<Stream>,
 ) -> bool {
     while let Some(message) = from_host.wait().await {
         match message {
             ChannelMsg::Data { data } => {
+                let data = noise.as_mut().map_or(&data[..], |noise| noise.own(&data));
                 let waiting = behind.fetch_add(data.len(), Ordering::Relaxed) + data.len();
                 if waiting > BEHIND {
                     return false;

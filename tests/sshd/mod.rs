@@ -29,8 +29,11 @@ pub(crate) struct Options {
     pub(crate) host_keys: Vec<&'static str>,
     /// Further lines of sshd_config.
     pub(crate) config: String,
-    /// Files of this machine that this server alone finds with another text. It needs root and a mount namespace.
-    pub(crate) instead: Vec<(&'static str, String)>,
+    /// Files that the server and its sessions see in place of this machine's: the path, and what is to be seen there. Needs root; nobody else
+    /// sees them.
+    pub(crate) files: Vec<(&'static str, PathBuf)>,
+    /// Who logs in; whoever runs the tests where none is named.
+    pub(crate) user: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -40,7 +43,8 @@ impl Default for Options {
             home: None,
             host_keys: vec!["ed25519"],
             config: String::new(),
-            instead: Vec::new(),
+            files: Vec::new(),
+            user: None,
         }
     }
 }
@@ -52,6 +56,7 @@ pub(crate) struct Sshd {
     child: Child,
     port: u16,
     log: Arc<Log>,
+    user: String,
 }
 
 /// What the server says, as it says it.
@@ -86,6 +91,10 @@ impl Sshd {
         }
         keygen("ed25519", &dir.path().join("id"), "");
         fs::copy(dir.path().join("id.pub"), dir.path().join("authorized_keys")).unwrap();
+        if options.user.is_some() {
+            // sshd reads authorized_keys as the one who logs in.
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
         if user() == "root" {
             // sshd wants it when it is started by root; a package's service makes it, and there may be none.
             fs::create_dir_all("/run/sshd").unwrap();
@@ -96,7 +105,7 @@ impl Sshd {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = dir.path().join("sshd_config");
             fs::write(&config, config_text(options, dir.path(), port)).unwrap();
-            let mut child = in_a_world_of_its_own(&options.instead, dir.path(), &program)
+            let mut child = seeing(&program, &options.files)
                 .args(["-D", "-e", "-f"])
                 .arg(&config)
                 .stdin(Stdio::null())
@@ -106,7 +115,8 @@ impl Sshd {
                 .unwrap();
             let log = Arc::new(Log::default());
             if listens(&mut child, &log) {
-                return Self { dir, child, port, log };
+                let user = options.user.map_or_else(user, str::to_owned);
+                return Self { dir, child, port, log, user };
             }
             child.kill().ok();
             child.wait().unwrap();
@@ -177,7 +187,7 @@ impl Sshd {
             .map(|path| public(&path));
         Host {
             port: self.port,
-            user: user(),
+            user: self.user.clone(),
             identity: vec![self.dir().join("id")],
             agent: false,
             host_key: pinned,
@@ -192,6 +202,28 @@ impl Drop for Sshd {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The server's command, in a mount namespace of its own where it is to see other files than this machine's.
+fn seeing(program: &Path, files: &[(&str, PathBuf)]) -> Command {
+    if files.is_empty() {
+        return Command::new(program);
+    }
+    let may = Command::new("unshare").args(["-m", "true"]).output();
+    assert!(
+        may.as_ref().is_ok_and(|output| output.status.success()),
+        "this test gives sshd files of its own: it needs root, and a kernel that allows `unshare -m` (util-linux): {may:?}"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-ec"]);
+    command
+        .arg(r#"while [ "$1" != -- ]; do mount --bind "$2" "$1"; shift 2; done; shift; exec "$@""#)
+        .arg("sshd");
+    for (path, file) in files {
+        command.arg(path).arg(file);
+    }
+    command.arg("--").arg(program);
+    command
 }
 
 /// The processes of sshd that descend from this one: a session has one or, where it is not root's, two.
@@ -268,29 +300,6 @@ fn config_text(options: &Options, dir: &Path, port: u16) -> String {
     // The first word on a matter is sshd's last, so a test's own lines stand first.
     let fixed = lines.iter().map(|(name, value)| format!("{name} {value}\n"));
     std::iter::once(format!("{}\n", options.config)).chain(keys).chain(fixed).collect()
-}
-
-/// The program, with other files in place of some of this machine's; nobody else sees them.
-fn in_a_world_of_its_own(instead: &[(&'static str, String)], dir: &Path, program: &Path) -> Command {
-    if instead.is_empty() {
-        return Command::new(program);
-    }
-    let may = Command::new("unshare").args(["--mount", "true"]).output();
-    assert!(
-        may.as_ref().is_ok_and(|output| output.status.success()),
-        "this test gives sshd an /etc/shadow of its own: it needs root, and a kernel that allows `unshare --mount` (util-linux): {may:?}"
-    );
-    let mut script = Vec::new();
-    for (number, (target, text)) in instead.iter().enumerate() {
-        let file = dir.join(format!("instead-{number}"));
-        fs::write(&file, text).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        script.push(format!("mount --bind '{}' '{target}' && ", file.display()));
-    }
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
-    command.arg(script.concat() + "exec \"$0\" \"$@\"").arg(program);
-    command
 }
 
 /// Whether it says that it listens. What it says later is collected by a thread that ends with it.

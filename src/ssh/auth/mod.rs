@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::client::{Client, Told};
 use super::keys::Keys;
+use super::passwords::{self, Gate};
 use crate::inventory::Host;
 use crate::remote::{RemoteError, printable};
 use offer::{Hand, Offer, Shown};
@@ -198,21 +199,21 @@ impl Login<'_> {
             );
             return Ok(false);
         };
-        if password::was_refused(self.host, reference) {
+        if passwords::was_refused(Gate::Login, self.host, reference) {
             self.notes.push(format!(
                 "the password from {} was not sent: this host refused it before, and may lock the user out",
-                password::say(reference)
+                passwords::say(reference)
             ));
             return Ok(false);
         }
-        let password = match password::fetch(&self.host.user, reference).await {
+        let password = match passwords::fetch(&self.host.user, reference).await {
             Ok(password) => password,
             Err(trouble) => {
                 self.notes.push(trouble);
                 return Ok(false);
             }
         };
-        let name = format!("the password from {} (by {})", password::say(reference), <&str>::from(&way));
+        let name = format!("the password from {} (by {})", passwords::say(reference), <&str>::from(&way));
         self.sent = Some(name.clone());
         let user = &self.host.user;
         let answered = match way {
@@ -231,7 +232,7 @@ impl Login<'_> {
         };
         let taken = self.taken.iter().any(|taken| Some(taken) == self.sent.as_ref());
         if !matches!(done, Ok(true)) && !taken {
-            password::remember_refused(self.host, reference);
+            passwords::remember_refused(Gate::Login, self.host, reference);
         }
         done
     }

@@ -1,12 +1,8 @@
-//! The user's password: fetched when a host asks for it, sent to a host once.
-
-use std::sync::{Mutex as Lock, PoisonError};
+//! Sending the user's password to a host's login, as an answer to nothing else than its one question.
 
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse, Prompt};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Mutex;
 
-use crate::inventory::{Host, SecretRef};
 use crate::remote::printable;
 use crate::ssh::client::Client;
 
@@ -14,51 +10,6 @@ use crate::ssh::client::Client;
 const MOST_ROUNDS: usize = 5;
 /// Characters of a host's question that a message repeats.
 const LONGEST_QUESTION: usize = 200;
-
-/// Passwords that were fetched, or why not, for as long as the process lives: a hundred clusters with one password must not
-/// ask the operator a hundred times.
-static FETCHED: Mutex<Vec<Fetched>> = Mutex::const_new(Vec::new());
-
-struct Fetched {
-    user: String,
-    reference: SecretRef,
-    password: Result<SecretString, String>,
-}
-
-/// Where which password was sent and not taken. It is not sent there again: hosts lock a user out after a few wrong ones.
-static REFUSED: Lock<Vec<(String, SecretRef)>> = Lock::new(Vec::new());
-
-/// The user's password. Waiting for another host's asking is waiting for the same answer.
-pub(super) async fn fetch(user: &str, reference: &SecretRef) -> Result<SecretString, String> {
-    let mut fetched = FETCHED.lock().await;
-    if let Some(known) = fetched.iter().find(|known| known.user == user && known.reference == *reference) {
-        return known.password.clone();
-    }
-    let (from, what) = (reference.clone(), format!("password of the SSH user {user}"));
-    let job = tokio::task::spawn_blocking(move || from.fetch(&what).map_err(|error| error.to_string()));
-    let password = job.await.map_err(|error| error.to_string()).flatten();
-    fetched.push(Fetched { user: user.to_owned(), reference: reference.clone(), password: password.clone() });
-    password
-}
-
-/// Whether this host did not take this password before.
-pub(super) fn was_refused(host: &Host, reference: &SecretRef) -> bool {
-    let refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-    refused.iter().any(|(login, known)| *login == host.login() && known == reference)
-}
-
-/// Remembers that this host did not take this password.
-pub(super) fn remember_refused(host: &Host, reference: &SecretRef) {
-    REFUSED.lock().unwrap_or_else(PoisonError::into_inner).push((host.login(), reference.clone()));
-}
-
-/// Where a password comes from, for messages. A command is not repeated: people do write secrets into commands.
-pub(super) fn say(reference: &SecretRef) -> String {
-    match reference {
-        SecretRef::Command(_) => "a command".to_owned(),
-        other => other.to_string(),
-    }
-}
 
 /// How a host took the password.
 pub(super) enum Answer {
@@ -132,12 +83,6 @@ fn say_questions(instructions: &str, prompts: &[Prompt], answered: bool) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_that_a_command_gives_is_named_without_the_command() {
-        assert_eq!(say(&SecretRef::Command("echo hunter2".into())), "a command");
-        assert_eq!(say(&SecretRef::Env("FLEET_PASSWORD".into())), "variable FLEET_PASSWORD");
-    }
 
     #[test]
     fn what_a_host_asks_is_shown_short_and_harmless() {

@@ -20,7 +20,9 @@ async fn the_line_reaches_the_host_as_it_is() {
     let session = meet(&host).await.unwrap();
     let command = Command::new("echo").arg("it's $HOME\n'x'");
     session.run(&command, &mut std::io::sink()).await.unwrap();
-    assert_eq!(host.lines.lock().unwrap()[0], command.line().as_bytes());
+    let sent = String::from_utf8(host.lines.lock().unwrap()[0].clone()).unwrap();
+    assert!(sent.starts_with("exec /bin/sh -c '"), "{sent}");
+    assert_eq!(frame::read_back(&sent).unwrap().line, command.line());
 }
 
 // Trap 1.4: an end is believed only when exit status and end-of-file were both seen.

@@ -9,6 +9,7 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session as ServerSess
 use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
+use crate::ssh::frame::{Sent, read_back};
 use crate::ssh::wire::Cutter;
 
 pub(super) const MIB: usize = 1 << 20;
@@ -122,12 +123,16 @@ impl Handler for Server {
         self.lines.lock().unwrap().push(line.to_vec());
         let host = self.clone();
         let handle = session.handle();
-        let line = String::from_utf8_lossy(line).into_owned();
-        if line == "refuse" {
+        let sent = read_back(&String::from_utf8_lossy(line)).unwrap();
+        if sent.line == "refuse" {
             return session.channel_failure(channel);
         }
         session.channel_success(channel)?;
-        tokio::spawn(async move { host.act(&line, channel, handle).await });
+        tokio::spawn(async move {
+            if let Some(line) = host.begin(&sent, channel, &handle).await {
+                host.act(line, channel, handle).await;
+            }
+        });
         Ok(())
     }
 }
@@ -136,6 +141,48 @@ impl Server {
     fn writer(&self, channel: ChannelId) -> Arc<ChannelWriteHalf<Msg>> {
         let writers = self.writers.lock().unwrap();
         Arc::clone(writers.iter().find(|writer| writer.id() == channel).unwrap())
+    }
+
+    /// What its login shell does before the command's turn, `SHELL then LINE`: the marks, where nothing else is asked for. The line that
+    /// is left to do.
+    async fn begin<'a>(
+        &self,
+        sent: &'a Sent,
+        channel: ChannelId,
+        host: &russh::server::Handle,
+    ) -> Option<&'a str> {
+        let (shell, line) = sent.line.split_once(" then ").unwrap_or(("", &sent.line));
+        let mark = sent.mark.as_bytes().to_vec();
+        match shell {
+            "no account" => {
+                host.data(channel, b"This account is \x1b[31mcurrently not available.\n".to_vec()).await.ok();
+                host.exit_status_request(channel, 1).await.ok();
+                host.eof(channel).await.ok();
+                host.close(channel).await.ok();
+                return None;
+            }
+            // A banner without a line end, and the mark in two pieces.
+            "banner" => {
+                host.data(channel, [b"Welcome to \xff oak", &mark[..5]].concat()).await.ok();
+                host.extended_data(channel, 1, b"motd\r\n".to_vec()).await.ok();
+                host.data(channel, mark[5..].to_vec()).await.ok();
+            }
+            "errors elsewhere" => {
+                host.data(channel, mark).await.ok();
+                return Some(line);
+            }
+            "output elsewhere" => {}
+            "endless noise" => {
+                let writer = self.writer(channel);
+                while writer.data_bytes(vec![b'x'; 32 << 10]).await.is_ok() {}
+                return None;
+            }
+            _ => {
+                host.data(channel, mark).await.ok();
+            }
+        }
+        host.extended_data(channel, 1, sent.mark.as_bytes().to_vec()).await.ok();
+        Some(line)
     }
 
     async fn act(&self, line: &str, channel: ChannelId, host: russh::server::Handle) {
