@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::output::{print, print_json};
 use super::{Exit, Trouble};
 use crate::cli::{Cli, Format, InventorySub};
-use crate::inventory::{self, Cluster, ClusterRow, Host, Selection};
+use crate::inventory::{self, Cluster, ClusterRow, Host, Inventory, Selection};
 use crate::remote::printable;
 use crate::report::screen::Look;
 
@@ -17,7 +17,7 @@ pub(super) fn run(cli: &Cli, args: &InventorySub) -> Result<Exit, Trouble> {
             let counted = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
             let clusters = counted(inventory.clusters.len(), "cluster");
             let groups = counted(inventory.groups.len(), "group");
-            print(&format!("{clusters} in {groups}, no faults\n"))?;
+            print(&format!("{clusters} in {groups}, no faults\n{}", notes(&inventory)))?;
         }
         InventorySub::Show { select, format } => {
             let mut selection = Selection::from(select);
@@ -25,8 +25,8 @@ pub(super) fn run(cli: &Cli, args: &InventorySub) -> Result<Exit, Trouble> {
             selection.all |= selection.on.iter().all(|term| term.trim_start().starts_with('!'));
             let clusters = selection.of(&inventory).map_err(Trouble::usage)?;
             match format.format {
-                Format::Table => print(&table(&clusters))?,
-                Format::Json => print_json(&Document::of(&clusters))?,
+                Format::Table => print(&(table(&clusters) + &notes(&inventory)))?,
+                Format::Json => print_json(&Document::of(&clusters, &inventory.notes))?,
             }
         }
     }
@@ -38,6 +38,7 @@ pub(super) fn run(cli: &Cli, args: &InventorySub) -> Result<Exit, Trouble> {
 struct Document<'a> {
     schema: u32,
     clusters: Vec<Row<'a>>,
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -49,14 +50,19 @@ struct Row<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn of(clusters: &'a [Cluster]) -> Self {
+    fn of(clusters: &'a [Cluster], notes: &'a [String]) -> Self {
         let row = |cluster: &'a Cluster| Row {
             name: &cluster.name,
             settings: ClusterRow::from(cluster),
             defined_at: &cluster.host.defined_at,
         };
-        Self { schema: 1, clusters: clusters.iter().map(row).collect() }
+        Self { schema: 1, clusters: clusters.iter().map(row).collect(), notes }
     }
+}
+
+/// What ssh_config says and is not done, a line each.
+fn notes(inventory: &Inventory) -> String {
+    inventory.notes.iter().map(|note| format!("note: {note}\n")).collect()
 }
 
 fn table(clusters: &[Cluster]) -> String {

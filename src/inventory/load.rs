@@ -1,8 +1,11 @@
 //! Reading an inventory: the door.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::fault::{Fault, InventoryError, whole};
+use super::alias::Aliases;
+use super::fault::{Fault, InventoryError, Page, whole};
+use super::page::Said;
 use super::union::Union;
 use super::{Inventory, page};
 
@@ -24,7 +27,8 @@ pub fn load(path: &Path) -> Result<Inventory, InventoryError> {
         }
         whole_read &= pages.len() == number + 1;
     }
-    let mut union = Union { pages: &pages, whole_read, faults };
+    let aliases = aliases(&pages, home.as_deref());
+    let mut union = Union { pages: &pages, whole_read, faults, aliases, notes: Vec::new() };
     let inventory = union.join(home.as_deref());
     if inventory.clusters.is_empty() && union.faults.is_empty() {
         let help =
@@ -36,6 +40,24 @@ pub fn load(path: &Path) -> Result<Inventory, InventoryError> {
     } else {
         Err(InventoryError::new(union.faults))
     }
+}
+
+/// What ssh_config says of the hosts that are named by an alias. Where none is, nothing is asked.
+fn aliases(pages: &[(Page, Said)], home: Option<&Path>) -> Aliases {
+    let said = || pages.iter().map(|(_, said)| said);
+    let clusters = said().flat_map(|said| said.clusters.iter().map(|one| &one.place));
+    let jumps = said().flat_map(|said| said.jumps.iter().map(|one| &one.place));
+    let named: BTreeSet<&str> = clusters
+        .chain(jumps)
+        .filter_map(|place| place.ssh_alias.as_ref())
+        .map(|alias| alias.get_ref().as_str())
+        .collect();
+    if named.is_empty() {
+        return Aliases::default();
+    }
+    let config = said().find_map(|said| said.ssh_config.as_deref());
+    let taken = said().flat_map(|said| said.jumps.iter().map(|jump| jump.name.get_ref().to_lowercase()));
+    Aliases::ask(named, config, home, taken.collect())
 }
 
 /// The files of an inventory. Hidden files are none: editors leave theirs behind.
