@@ -137,6 +137,13 @@ impl Aliases {
         self.answer(&Asked { alias: alias.to_owned(), user: None, port: None })
     }
 
+    /// The whole host that an alias stands for, and what was said of it and is not done.
+    pub(super) fn host(&mut self, alias: &str) -> Result<(Host, Vec<String>), String> {
+        let jump = self.jump(alias)?;
+        let answer = self.of(alias)?;
+        Ok((answer.host(alias, jump), answer.notes.clone()))
+    }
+
     fn answer(&self, asked: &Asked) -> Result<&Answer, String> {
         match self.answers.get(asked) {
             Some(answer) => answer.as_ref().map_err(Clone::clone),

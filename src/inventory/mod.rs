@@ -9,6 +9,7 @@ mod alias;
 mod child;
 mod fault;
 mod fields;
+pub mod import;
 mod load;
 mod page;
 mod prompt;

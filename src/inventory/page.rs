@@ -109,15 +109,25 @@ pub(super) struct SaidPlace {
 pub(super) fn open(number: usize, path: &Path, home: Option<&Path>) -> Result<Page, Box<Fault>> {
     let bytes = std::fs::read(path)
         .map_err(|error| Box::new(whole(number, path, format!("cannot be read: {error}"), None)))?;
+    of_bytes(number, path, &bytes, home)
+}
+
+/// Takes bytes for a file's.
+pub(super) fn of_bytes(
+    number: usize,
+    path: &Path,
+    bytes: &[u8],
+    home: Option<&Path>,
+) -> Result<Page, Box<Fault>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut page = Page {
         number,
         path: path.to_owned(),
-        text: text(&bytes),
+        text: text(bytes),
         masked: Vec::new(),
         home: home.map(Path::to_owned),
     };
-    if let Err(error) = std::str::from_utf8(&bytes) {
+    if let Err(error) = std::str::from_utf8(bytes) {
         page.text = text(&bytes[..error.valid_up_to()]);
         let end = page.text.len();
         return Err(Box::new(page.blind_fault(&(end..end), "this is no UTF-8 text")));
@@ -241,7 +251,8 @@ fn syntax(page: &Page, error: &toml::de::Error) -> Fault {
     page.fault(&at, what, None)
 }
 
-fn is_secret(key: &str) -> bool {
+/// Whether a key sounds as if its value were a secret.
+pub(super) fn is_secret(key: &str) -> bool {
     let lower = key.to_lowercase();
     SECRET_WORDS.iter().any(|word| lower.contains(word))
 }
