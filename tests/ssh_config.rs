@@ -1,6 +1,6 @@
 //! Hosts that are named by an alias of ssh_config: what `ssh -G` says of them is what the inventory has.
 
-#![expect(clippy::unwrap_used, reason = "also used outside of the test functions themselves")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "also used outside of the test functions themselves")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl Room {
 /// The value that `ssh -G` prints for a keyword.
 fn says(config: &Path, alias: &str, key: &str) -> Vec<String> {
     let out = Command::new("ssh").args(["-G", "-F"]).arg(config).args(["--", alias]).output();
-    let out = out.expect("`ssh` is missing: install Debian's openssh-client");
+    let out = out.unwrap_or_else(|error| panic!("ssh: {error}: install Debian's openssh-client"));
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
@@ -137,8 +137,8 @@ fn a_chain_of_jump_hosts_is_each_resolved_and_shared() {
     assert_eq!(way("one"), expected);
     let last = |name: &str| inventory.clusters[name].host.jump.clone().unwrap();
     assert!(std::sync::Arc::ptr_eq(&last("one"), &last("two")), "one connection serves both");
-    let names: Vec<&str> = inventory.jumps.keys().map(String::as_str).collect();
-    assert_eq!(names, ["2001-db8--1", "far", "far-2", "gate", "near"]);
+    let jumps: Vec<&str> = inventory.jumps.keys().map(String::as_str).collect();
+    assert_eq!(jumps, ["2001-db8--1", "far", "far-2", "gate", "near"]);
 
     let every: Vec<inventory::Cluster> = inventory.clusters.values().cloned().collect();
     let text = inventory::write(&every).unwrap();
@@ -257,7 +257,8 @@ proptest! {
         blocks in prop::collection::vec((prop_oneof!["Host web1", "Host w\\* !web2", "Host \\*", "Match host web1", "Host other"],
             prop::collection::vec(line(), 1..4)), 1..5)
     ) {
-        let config: String = blocks.iter().map(|(head, lines)| format!("{head}\n  {}\n", lines.join("\n  "))).collect();
+        let blocks = blocks.iter().map(|(head, lines)| format!("{head}\n  {}\n", lines.join("\n  ")));
+        let config = blocks.collect::<Vec<_>>().concat();
         let room = Room::new(&config);
         let host = room.host(ALIAS);
         let says = |key| says(&room.path("config"), "web1", key).join(" ");

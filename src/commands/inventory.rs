@@ -117,7 +117,7 @@ impl<'a> Document<'a> {
 
 /// What ssh_config says and is not done, a line each.
 fn notes(inventory: &Inventory) -> String {
-    inventory.notes.iter().map(|note| format!("note: {note}\n")).collect()
+    inventory.notes.iter().fold(String::new(), |text, note| text + "note: " + note + "\n")
 }
 
 fn table(clusters: &[Cluster]) -> String {

@@ -61,9 +61,10 @@ pub(super) fn login(text: &str) -> Result<Login, String> {
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("`:PORT` may follow `]`")?)),
-        None if place.matches(':').count() == 1 => {
+        None if place.matches(':').count() == 1 && !place.starts_with('[') => {
             place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)))
         }
+        None if place.starts_with('[') => return Err("`[` is not closed".to_owned()),
         None => (place, None),
     };
     let number = |port: &str| port.parse().ok().filter(|port: &u16| *port > 0);

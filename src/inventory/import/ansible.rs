@@ -300,10 +300,10 @@ fn host_pattern(pattern: &str) -> Result<(Vec<String>, Option<u16>), String> {
     }
     let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     let (host, port) = match pattern.rsplit_once(':') {
-        Some((host, port)) if digits(port) && !outside(host).contains(':') => (host, Some(port)),
         Some((host, port)) if digits(port) && host.starts_with('[') && host.ends_with(']') => {
             (&host[1..host.len() - 1], Some(port))
         }
+        Some((host, port)) if digits(port) && !outside(host).contains(':') => (host, Some(port)),
         _ => (pattern, None),
     };
     let port = port.map(|port| port.parse().map_err(|_| format!("`{port}` is no port"))).transpose()?;

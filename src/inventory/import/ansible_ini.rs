@@ -59,7 +59,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Tree, ImportError> {
                 undeclared.remove(name);
             }
             tree.group(name);
-            group = name.to_owned();
+            name.clone_into(&mut group);
             continue;
         }
         if line.starts_with('[') && line.ends_with(']') {

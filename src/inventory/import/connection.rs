@@ -28,6 +28,18 @@ const SECRETS: [(&str, &str); 10] = [
     ("ansible_ssh_private_key", "identity"),
 ];
 
+/// Keywords of ssh_config that make ssh quicker or quieter, no more.
+const QUIET: [&str; 8] = [
+    "controlmaster",
+    "controlpersist",
+    "controlpath",
+    "serveraliveinterval",
+    "serveralivecountmax",
+    "loglevel",
+    "compression",
+    "preferredauthentications",
+];
+
 /// Ways of Ansible to reach a host that are SSH.
 const SSH: [&str; 5] = ["ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"];
 
@@ -73,7 +85,10 @@ impl<'a> Reading<'a> {
         }
         self.notes.add(
             &var.place,
-            format!("a host that Ansible does not reach over SSH (ansible_connection={way}) is left out"),
+            format!(
+                "{} is left out: Ansible does not reach it over SSH (ansible_connection={way})",
+                self.draft.name
+            ),
         );
         false
     }
@@ -82,8 +97,8 @@ impl<'a> Reading<'a> {
         match self.text(&ADDRESS) {
             Some((address, _)) => self.draft.set("address", address),
             None if self.says(&ADDRESS) => {
-                let place = self.draft.place.clone();
-                self.notes.add(place, "a host whose address is not plain is left out");
+                let what = format!("{} is left out: its address is no plain value", self.draft.name);
+                self.notes.add(&self.draft.place, what);
                 return false;
             }
             None => {
@@ -96,7 +111,8 @@ impl<'a> Reading<'a> {
 
     fn login(&mut self) {
         if let Some((port, var)) = self.text(&PORT) {
-            match port.parse::<i64>() {
+            // YAML 1.1 lets `_` stand between digits.
+            match port.replace('_', "").parse::<i64>() {
                 Ok(port) => self.draft.set("port", port),
                 Err(_) => self.notes.add(&var.place, "the port is no number"),
             }
@@ -139,27 +155,31 @@ impl<'a> Reading<'a> {
     }
 
     fn arguments(&mut self) {
+        let mut decided = false;
         for name in ARGUMENTS {
             let Some((text, var)) = self.text(&[name]) else { continue };
-            let found = match words(text, false) {
+            let Options { jump, jump_key, left } = match words(text, false) {
                 Ok(words) => options(&words),
                 Err(why) => return self.notes.add(&var.place, format!("{name} is not carried over: {why}")),
             };
-            let mut left = found.left;
-            if let Some(list) = found.jump {
+            // As with ssh, what is said first counts.
+            if let Some(list) = jump.filter(|_| !decided) {
+                decided = true;
                 match Draft::way(&list, &var.place, self.asked) {
-                    Ok(way) => self.draft.jump = Some(Box::new(way)),
-                    Err(_) => left.push("the jump host".to_owned()),
+                    _ if list == "none" => {}
+                    Ok(mut way) => {
+                        if let Some(key) = jump_key {
+                            way.set("identity", key);
+                        }
+                        self.draft.jump = Some(Box::new(way));
+                    }
+                    // Without its way another host may be reached: an empty one leaves the cluster out.
+                    Err(_) => self.draft.jump = Some(Box::default()),
                 }
             }
-            if let (Some(key), Some(jump)) = (found.jump_key, self.draft.jump.as_mut()) {
-                jump.set("identity", key);
-            }
             if !left.is_empty() {
-                let what = format!(
-                    "not carried over from {name}: {} (the host key is always checked)",
-                    left.join(", ")
-                );
+                let left = left.join(", ");
+                let what = format!("not carried over from {name}: {left} (the host key is always checked)");
                 self.notes.add(&var.place, what);
             }
         }
@@ -198,7 +218,7 @@ fn known(name: &str) -> bool {
 /// What options of `ssh` say.
 #[derive(Default)]
 struct Options {
-    /// `[user@]host[:port]`, as for `-J`.
+    /// `[user@]host[:port]`, as for `-J`; `none` for the direct way, empty for one that is not understood.
     jump: Option<String>,
     /// The jump host's own key file.
     jump_key: Option<String>,
@@ -210,38 +230,45 @@ fn options(words: &[String]) -> Options {
     let mut found = Options::default();
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
-        if let Some(said) = word.strip_prefix("-J") {
-            found.jump =
-                Some(if said.is_empty() { words.next().unwrap_or_default() } else { said }.to_owned());
-        } else if let Some(said) = word.strip_prefix("-o") {
-            let said = if said.is_empty() { words.next().unwrap_or_default() } else { said };
-            let (name, value) =
-                said.trim().split_once(|c: char| c == '=' || c.is_whitespace()).unwrap_or((said, ""));
-            match (name.to_lowercase().as_str(), value.trim_start_matches([' ', '='])) {
-                ("proxyjump", "none") | ("proxycommand", "none") => {}
-                ("proxyjump", list) => found.jump = Some(list.to_owned()),
-                ("proxycommand", line) => match through(line) {
-                    Some((jump, key)) => (found.jump, found.jump_key) = (Some(jump), key),
-                    None => found.left.push("ProxyCommand".to_owned()),
-                },
-                // They make ssh quicker or quieter, no more.
-                (
-                    "controlmaster"
-                    | "controlpersist"
-                    | "controlpath"
-                    | "serveraliveinterval"
-                    | "serveralivecountmax",
-                    _,
-                )
-                | ("loglevel" | "compression" | "preferredauthentications", _) => {}
-                _ => found.left.push(name.to_owned()),
+        let (option, said) = word.split_at_checked(2).unwrap_or((word, ""));
+        match option {
+            "-J" => {
+                let list = if said.is_empty() { words.next().unwrap_or_default() } else { said };
+                found.jump.get_or_insert_with(|| list.to_owned());
             }
-        } else if !matches!(word, "-C" | "-q" | "-4" | "-6" | "-A" | "-a") {
+            "-o" => found.keyword(if said.is_empty() { words.next().unwrap_or_default() } else { said }),
+            "-C" | "-q" | "-4" | "-6" | "-A" | "-a" if said.is_empty() => {}
             // The value of an unknown option may be anything: only the option is told.
-            found.left.push(word.chars().take(2).collect());
+            _ if word.starts_with('-') => found.left.push(option.to_owned()),
+            _ => {}
         }
     }
     found
+}
+
+impl Options {
+    /// `-o KEYWORD=VALUE`
+    fn keyword(&mut self, said: &str) {
+        let (name, value) =
+            said.trim().split_once(|c: char| c == '=' || c.is_whitespace()).unwrap_or((said, ""));
+        let value = value.trim_start_matches([' ', '=']);
+        let lower = name.to_lowercase();
+        match lower.as_str() {
+            "proxyjump" | "proxycommand" if self.jump.is_some() => {}
+            "proxyjump" => self.jump = Some(value.to_owned()),
+            "proxycommand" if value == "none" => self.jump = Some(value.to_owned()),
+            "proxycommand" => {
+                let way = through(value);
+                if way.is_none() {
+                    self.left.push(name.to_owned());
+                }
+                let (jump, key) = way.unwrap_or_default();
+                (self.jump, self.jump_key) = (Some(jump), key);
+            }
+            _ if QUIET.contains(&lower.as_str()) => {}
+            _ => self.left.push(name.to_owned()),
+        }
+    }
 }
 
 /// The jump host of a `ProxyCommand` that does no more than ssh's own jumping: `ssh -W %h:%p [user@]host [-p port] [-i key]`, and its key.
@@ -306,11 +333,11 @@ mod tests {
     fn what_is_no_plain_jump_is_told_by_name_alone() {
         let left = |text: &str| {
             let (jump, left) = jump(text);
-            assert_eq!(jump, None, "{text}");
+            assert!(jump.is_none_or(|jump| jump.is_empty()), "{text}");
             left.join(" ")
         };
         assert_eq!(left("-o ProxyCommand='nc hunter2 %p'"), "ProxyCommand");
         assert_eq!(left("-o ProxyCommand='sshpass -p hunter2 ssh -W %h:%p gate'"), "ProxyCommand");
-        assert_eq!(left("-o StrictHostKeyChecking=no -F x"), "StrictHostKeyChecking -F x");
+        assert_eq!(left("-o StrictHostKeyChecking=no -F x"), "StrictHostKeyChecking -F");
     }
 }

@@ -69,7 +69,7 @@ fn parse(asked: &Asked, text: &str) -> Result<Found, ImportError> {
         }
         if draft.name.is_empty() {
             let address = draft.keys.get("address").or_else(|| draft.keys.get("ssh_alias"));
-            draft.name = address.and_then(Value::as_str).unwrap_or_default().to_owned();
+            draft.name = address.and_then(Value::as_str).map(str::to_owned).unwrap_or_default();
         }
         if !draft.keys.contains_key("address")
             && !draft.keys.contains_key("ssh_alias")
@@ -123,9 +123,10 @@ fn put(draft: &mut Draft, column: &Column, said: &str, asked: &Asked) -> Result<
         Column::Groups => draft.groups = said.split(';').map(|group| group.trim().to_owned()).collect(),
         Column::Jump if said == "none" => {}
         Column::Jump => {
-            let way = Draft::way(said, &draft.place, asked)
-                .map_err(|why| format!("the jump host is not carried over: {why}"))?;
-            draft.jump = Some(Box::new(way));
+            // Without its way another host may be reached: an empty one leaves the cluster out.
+            let way = Draft::way(said, &draft.place, asked);
+            draft.jump = Some(Box::new(way.clone().unwrap_or_default()));
+            way.map_err(|why| format!("the jump host is not carried over: {why}"))?;
         }
         Column::Text(key) => draft.set(key, said),
         Column::Number(key) => {

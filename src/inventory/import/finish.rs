@@ -43,7 +43,10 @@ pub fn import(source: &Source, asked: &Asked) -> Result<Imported, ImportError> {
     let place = asked.path.display();
     if making.clusters.is_empty() {
         let mut why = "there is no cluster in it that can be carried over".to_owned();
-        making.notes.0.values().for_each(|note| why.push_str(&format!("\n  {note}")));
+        for note in making.notes.0.values() {
+            // Writing to a String does not fail.
+            let _ = write!(why, "\n  {note}");
+        }
         return Err(ImportError(format!("{place}: {why}")));
     }
     let notes: Vec<Note> = making.notes.0.into_values().collect();
@@ -138,7 +141,8 @@ impl Making<'_> {
         let mut keys = self.kept("clusters", draft);
         let Some(address) = keys.get("address").or_else(|| keys.get("ssh_alias")).and_then(Value::as_str)
         else {
-            self.notes.add(&draft.place, "it is left out: without an address it cannot be reached");
+            self.notes
+                .add(&draft.place, format!("{name} is left out: without an address it cannot be reached"));
             return;
         };
         let port = keys.get("port").and_then(Value::as_integer).unwrap_or(22);
@@ -175,13 +179,12 @@ impl Making<'_> {
             keys.insert("tags".to_owned(), tags.into_iter().map(Value::from).collect::<Vec<_>>().into());
         }
         if let Some(jump) = &draft.jump {
-            match self.jump(jump) {
-                Some(jump) => drop(keys.insert("jump".to_owned(), jump.into())),
-                None => {
-                    self.notes.add(&draft.place, "it is left out: its jump host cannot be carried over");
-                    return;
-                }
-            }
+            let Some(jump) = self.jump(jump) else {
+                let what = format!("{name} is left out: its jump host cannot be carried over");
+                self.notes.add(&draft.place, what);
+                return;
+            };
+            keys.insert("jump".to_owned(), jump.into());
         }
         self.clusters.insert(name, keys);
     }
@@ -261,5 +264,6 @@ fn refusal(kind: &str, key: &str, value: &Value, home: Option<&Path>) -> Option<
 /// The name, or the first with a number behind that is not taken.
 fn free(name: &str, taken: impl Fn(&str) -> bool) -> String {
     let numbered = |number: usize| if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
-    (1..).map(numbered).find(|name| !taken(name)).unwrap_or_default()
+    // There are fewer clusters than numbers.
+    (1..=1_000_000).map(numbered).find(|name| !taken(name)).unwrap_or_default()
 }

@@ -132,7 +132,7 @@ impl Draft {
 
     /// A jump host as `ssh -J` names it: `[user@]host[:port]`, several joined by commas, the outermost first.
     fn way(list: &str, place: &str, asked: &Asked) -> Result<Self, String> {
-        let mut last: Option<Self> = None;
+        let mut way: Option<Self> = None;
         for spec in list.split(',') {
             let (user, (host, port)) = super::rules::login(spec.trim())?;
             let mut hop = Self { name: host.clone(), place: place.to_owned(), ..Self::default() };
@@ -143,10 +143,10 @@ impl Draft {
             if let Some(port) = port {
                 hop.set("port", i64::from(port));
             }
-            hop.jump = last.map(Box::new);
-            last = Some(hop);
+            hop.jump = way.map(Box::new);
+            way = Some(hop);
         }
-        last.ok_or_else(|| "it names no host".to_owned())
+        way.ok_or_else(|| "it names no host".to_owned())
     }
 }
 

@@ -72,7 +72,9 @@ fn clusters(list: &[Value], asked: &Asked, place: &str) -> Found {
                 ("jump", Value::Text(list)) => match Draft::way(list, &draft.place, asked) {
                     Ok(way) => draft.jump = Some(Box::new(way)),
                     Err(why) => {
-                        notes.add(draft.place.clone(), format!("the jump host is not carried over: {why}"))
+                        notes.add(draft.place.clone(), format!("the jump host is not carried over: {why}"));
+                        // Without its way another host may be reached: an empty one leaves the cluster out.
+                        draft.jump = Some(Box::default());
                     }
                 },
                 _ => match plain(value) {

@@ -17,19 +17,21 @@ const DEEP: usize = 16;
 fn read(asked: &Asked) -> Result<Found, ImportError> {
     let home = load::home();
     let mut found = Found::default();
-    let mut listing =
+    let mut reading =
         Listing { home: home.as_deref(), names: Vec::new(), seen: BTreeSet::new(), notes: &mut found.notes };
-    listing.file(&asked.path, &super::text(&asked.path)?, 0);
-    let named = listing.names;
+    reading.file(&asked.path, &super::text(&asked.path)?, 0);
+    let listed = reading.names;
     // `-F` with a relative path means the folder of whoever calls.
     let config = std::path::absolute(&asked.path).unwrap_or_else(|_| asked.path.clone());
-    let names = named.iter().map(|(name, _)| name.as_str());
+    let names = listed.iter().map(|(name, _)| name.as_str());
     let mut aliases = Aliases::ask(names, Some(&config), home.as_deref(), BTreeSet::new());
-    for (name, place) in &named {
+    for (name, place) in &listed {
         match aliases.host(name) {
             Ok((host, notes)) => {
                 found.clusters.push(draft(&host, place, home.as_deref()));
-                notes.into_iter().for_each(|note| found.notes.add(place, note));
+                for note in notes {
+                    found.notes.add(place, note);
+                }
             }
             Err(why) => found.notes.add(place, format!("{name} is left out: {why}")),
         }
@@ -105,7 +107,7 @@ impl Listing<'_> {
             match super::text(file) {
                 Ok(text) => self.file(file, &text, depth + 1),
                 Err(error) => {
-                    self.notes.add(place, format!("the hosts of this Include are not listed: {error}"))
+                    self.notes.add(place, format!("the hosts of this Include are not listed: {error}"));
                 }
             }
         }

@@ -56,7 +56,7 @@ fn cluster(folder: &Path, asked: &Asked, notes: &mut Notes) -> Option<Draft> {
     };
     let known = INVENTORIES.iter().chain(&SETTINGS).chain(&[FLUX, KUBECONFIG]);
     if !known.into_iter().any(|file| folder.join(file).symlink_metadata().is_ok()) {
-        notes.add(place, "the folder is left out: there is neither inventory.yml nor .flux.env in it");
+        notes.add(place, format!("{name} is left out: there is neither inventory.yml nor .flux.env in it"));
         return None;
     }
     let said = Said::of(folder, notes);
@@ -66,7 +66,7 @@ fn cluster(folder: &Path, asked: &Asked, notes: &mut Notes) -> Option<Draft> {
     draft.groups.clear();
     if !draft.keys.contains_key("address") && !draft.keys.contains_key("ssh_alias") {
         let Some(address) = said.address.or_else(|| server(folder, notes)) else {
-            notes.add(place, "the folder is left out: nothing in it says an address");
+            notes.add(place, format!("{name} is left out: nothing in its folder says an address"));
             return None;
         };
         draft.set("address", address);
@@ -142,9 +142,9 @@ impl Said {
 
     fn of_env(text: &str) -> Self {
         let value = |name: &str| {
-            let lines =
+            let mut lines =
                 text.lines().filter_map(|line| line.trim().trim_start_matches("export ").split_once('='));
-            let value = lines.filter(|(key, _)| key.trim() == name).last()?.1.trim();
+            let value = lines.rfind(|(key, _)| key.trim() == name)?.1.trim();
             let bare = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
             Some(bare.unwrap_or(value).to_owned()).filter(|value| !value.is_empty() && !value.contains('$'))
         };
