@@ -166,7 +166,7 @@ fn what_cannot_be_honoured_is_a_fault_that_says_what_to_write() {
         ("RevokedHostKeys /etc/ssh/revoked", "@revoked"),
         ("HostName a..b", "HostName of ssh_config is of no use"),
         ("ProxyJump a,b,c,d,e,f,g,h,i", "too many hosts"),
-        ("ProxyJump web1", "goes in a circle"),
+        ("ProxyJump web2\nHost web2\n  ProxyJump web1", "goes in a circle"),
         ("NoSuchKeyword yes", "openssh-client"),
     ] {
         let room = Room::new(&format!("Host web1\n  {line}\n"));

@@ -185,7 +185,7 @@ mod tests {
             ("\n[a:children]\nb", 3, "`b` is not declared"),
             ("[a:hostz]", 1, "no section"),
             ("[a b]", 1, "no section"),
-            ("web[1:", 1, "not closed"),
+            ("web[1", 1, "not closed"),
             ("web x=\"1", 1, "quotation mark"),
             ("[a:children]\nb c", 2, "no name of a group"),
         ] {
