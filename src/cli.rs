@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::inventory::Selection;
+use crate::inventory::{Selection, import};
 use crate::version::Version;
 
 /// Upgrade many Stackspin clusters at once over SSH.
@@ -111,6 +111,8 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 pub enum InventorySub {
     /// Read the inventory and say what is wrong with it.
     Check,
+    /// Make an inventory out of what others wrote: a Stackspin checkout, Ansible, ssh_config, a table, a program's JSON.
+    Import(ImportArgs),
     /// Show the clusters with defaults and groups applied.
     Show {
         /// Which clusters; all where none are named.
@@ -120,6 +122,31 @@ pub enum InventorySub {
         #[command(flatten)]
         format: FormatArgs,
     },
+}
+
+/// `fleet inventory import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// What is read: stackspin, ansible-ini, ansible-yaml, ssh-config, csv or program.
+    #[arg(value_parser = PossibleValuesParser::new(import::ALL.iter().map(|source| PossibleValue::new(source.id).help(source.about))))]
+    pub source: String,
+    /// The file, folder or program.
+    pub path: PathBuf,
+    /// Write the inventory to this file; it is printed where none is named.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write over a file that is there.
+    #[arg(long, requires = "out")]
+    pub replace: bool,
+    /// Put all clusters into this group; the source's groups become tags.
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Take names without an address for aliases of ssh_config, not for addresses.
+    #[arg(long)]
+    pub aliases: bool,
+    /// What the program is given in place of --list.
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
 }
 
 /// `fleet facts`

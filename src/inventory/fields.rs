@@ -8,7 +8,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::fault::{Fault, Page, meant};
 
 /// What people type for a key that has another name here.
-const ALSO_CALLED: [(&str, &str); 10] = [
+pub(super) const ALSO_CALLED: [(&str, &str); 10] = [
     ("host", "address"),
     ("hostname", "address"),
     ("ip", "address"),

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod alias;
+mod child;
 mod fault;
 mod fields;
+pub mod import;
 mod load;
 mod page;
 mod prompt;
@@ -41,6 +44,8 @@ pub struct Inventory {
     pub jumps: BTreeMap<String, Arc<Host>>,
     /// The files it was read from, in order.
     pub files: Vec<PathBuf>,
+    /// What ssh_config says of its hosts and is not done, each with the place in the inventory. No faults.
+    pub notes: Vec<String>,
 }
 
 /// A group of clusters.

@@ -13,12 +13,22 @@ use super::rules;
 use super::settings::{DIRECT, KEYS, Settings};
 
 /// Keys that only a cluster has.
-const CLUSTER_KEYS: [&str; 8] =
-    ["address", "group", "host_key", "host_key_alias", "machine_id", "cluster_uid", "domain", "directory"];
+const CLUSTER_KEYS: [&str; 9] = [
+    "address",
+    "ssh_alias",
+    "group",
+    "host_key",
+    "host_key_alias",
+    "machine_id",
+    "cluster_uid",
+    "domain",
+    "directory",
+];
 
 /// The keys of a jump host. It takes nothing from the defaults: those are the clusters'.
-const JUMP_KEYS: [&str; 14] = [
+const JUMP_KEYS: [&str; 15] = [
     "address",
+    "ssh_alias",
     "port",
     "user",
     "identity",
@@ -45,6 +55,8 @@ const SECRET_WORDS: [&str; 4] = ["pass", "secret", "token", "credential"];
 pub(super) struct Said {
     /// `[defaults]`.
     pub(super) defaults: Option<(Range<usize>, Settings)>,
+    /// `ssh_config` of `[defaults]`: what `ssh -G` reads.
+    pub(super) ssh_config: Option<PathBuf>,
     /// `[groups.NAME]`.
     pub(super) groups: Vec<SaidGroup>,
     /// `[jumps.NAME]`.
@@ -87,6 +99,8 @@ pub(super) struct SaidJump {
 #[derive(Debug)]
 pub(super) struct SaidPlace {
     pub(super) address: Option<Spanned<String>>,
+    /// The alias that ssh_config knows it by.
+    pub(super) ssh_alias: Option<Spanned<String>>,
     pub(super) host_key: Option<String>,
     pub(super) host_key_alias: Option<String>,
 }
@@ -95,15 +109,25 @@ pub(super) struct SaidPlace {
 pub(super) fn open(number: usize, path: &Path, home: Option<&Path>) -> Result<Page, Box<Fault>> {
     let bytes = std::fs::read(path)
         .map_err(|error| Box::new(whole(number, path, format!("cannot be read: {error}"), None)))?;
+    of_bytes(number, path, &bytes, home)
+}
+
+/// Takes bytes for a file's.
+pub(super) fn of_bytes(
+    number: usize,
+    path: &Path,
+    bytes: &[u8],
+    home: Option<&Path>,
+) -> Result<Page, Box<Fault>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut page = Page {
         number,
         path: path.to_owned(),
-        text: text(&bytes),
+        text: text(bytes),
         masked: Vec::new(),
         home: home.map(Path::to_owned),
     };
-    if let Err(error) = std::str::from_utf8(&bytes) {
+    if let Err(error) = std::str::from_utf8(bytes) {
         page.text = text(&bytes[..error.valid_up_to()]);
         let end = page.text.len();
         return Err(Box::new(page.blind_fault(&(end..end), "this is no UTF-8 text")));
@@ -132,7 +156,9 @@ pub(super) fn read(page: &mut Page, faults: &mut Vec<Fault>) -> Option<Said> {
     if let Some(table) = top.table("defaults") {
         let span = top.key_span("defaults");
         let mut fields = top.inner("[defaults]".to_owned(), table);
-        fields.only(&KEYS, &CLUSTER_KEYS);
+        fields.only(&KEYS.iter().chain(&["ssh_config"]).copied().collect::<Vec<_>>(), &CLUSTER_KEYS);
+        let local = |text: &str| rules::local_path(text, page.folder(), page.home.as_deref());
+        said.ssh_config = fields.text("ssh_config", local).map(Spanned::into_inner);
         said.defaults = Some((span, Settings::read(&mut fields)));
     }
     for (name, table) in named(&mut top, "groups", "group") {
@@ -201,12 +227,13 @@ fn jump(fields: &mut Fields<'_>, name: Spanned<String>) -> SaidJump {
 }
 
 fn place(fields: &mut Fields<'_>, name: &Spanned<String>) -> SaidPlace {
-    if fields.value("address").is_none() {
+    if fields.value("address").is_none() && fields.value("ssh_alias").is_none() {
         let what = format!("{} has no `address`", fields.of);
         fields.fault(&name.span(), what, Some("say where it is: address = \"203.0.113.7\"".to_owned()));
     }
     SaidPlace {
         address: fields.text("address", rules::address),
+        ssh_alias: fields.text("ssh_alias", rules::alias),
         host_key: fields.text("host_key", rules::host_key).map(Spanned::into_inner),
         host_key_alias: fields.text("host_key_alias", rules::address).map(Spanned::into_inner),
     }
@@ -224,7 +251,8 @@ fn syntax(page: &Page, error: &toml::de::Error) -> Fault {
     page.fault(&at, what, None)
 }
 
-fn is_secret(key: &str) -> bool {
+/// Whether a key sounds as if its value were a secret.
+pub(super) fn is_secret(key: &str) -> bool {
     let lower = key.to_lowercase();
     SECRET_WORDS.iter().any(|word| lower.contains(word))
 }

@@ -33,6 +33,51 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// The nearest name to any text that keeps the rule for [`name`]s.
+pub(super) fn safe_name(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = text.chars().map(plain).collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let name: String = name.chars().take(NAME).collect();
+    if name.is_empty() { "host".to_owned() } else { name }
+}
+
+/// A `Host` of ssh_config, as it is given to `ssh`: never an option, nothing that a shell would understand (OpenSSH refuses it too).
+pub(super) fn alias(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_graphic() && !"'`\"$\\;&<>|(){}@/,!*?[]".contains(c);
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(plain) {
+        return Err(
+            "it is no alias: one word as it stands behind `Host` in ssh_config, without user and pattern"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// A login on the way to another host, as `ssh -J` takes it: `[user@]host[:port]`.
+pub(super) fn login(text: &str) -> Result<Login, String> {
+    let (login, place) = text.rsplit_once('@').map_or((None, text), |(login, place)| (Some(login), place));
+    let login = login.map(user).transpose()?;
+    let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or("`:PORT` may follow `]`")?)),
+        None if place.matches(':').count() == 1 && !place.starts_with('[') => {
+            place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port)))
+        }
+        None if place.starts_with('[') => return Err("`[` is not closed".to_owned()),
+        None => (place, None),
+    };
+    let number = |port: &str| port.parse().ok().filter(|port: &u16| *port > 0);
+    let port = port.map(|port| number(port).ok_or("its port is no number from 1 to 65535")).transpose()?;
+    if host.is_empty() {
+        return Err("it names no host".to_owned());
+    }
+    Ok((login, (host.to_owned(), port)))
+}
+
+/// A user, and a host with its port; `None` where nothing is said.
+pub(super) type Login = (Option<String>, (String, Option<u16>));
+
 /// A host name or an IP address, without user, port and brackets.
 pub(super) fn address(text: &str) -> Result<String, String> {
     if text.is_empty() {

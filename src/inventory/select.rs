@@ -130,7 +130,7 @@ fn unknown(term: &str, inventory: &Inventory) -> String {
 }
 
 /// Whether a name is like a pattern: `*` stands for any characters, `?` for one.
-fn matches(pattern: &[char], name: &[char]) -> bool {
+pub(super) fn matches(pattern: &[char], name: &[char]) -> bool {
     let (mut p, mut n) = (0, 0);
     // The last star, and how much of the name it has swallowed so far: going back to it alone keeps this quadratic.
     let mut star: Option<(usize, usize)> = None;

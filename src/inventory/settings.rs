@@ -33,7 +33,7 @@ pub(super) const KEYS: [&str; 15] = [
 ];
 
 /// One layer; `None` where it says nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
@@ -49,9 +49,9 @@ pub(super) struct Settings {
     pub(super) known_hosts: Option<Vec<PathBuf>>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) reconnect: Option<Duration>,
-    k3s_data: Option<String>,
-    k3s_config: Option<String>,
-    spool: Option<String>,
+    pub(super) k3s_data: Option<String>,
+    pub(super) k3s_config: Option<String>,
+    pub(super) spool: Option<String>,
 }
 
 impl Settings {

@@ -1,15 +1,18 @@
 //! The files of an inventory put together: layers applied, names single, references leading somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
 
+use super::alias::{Aliases, Answer};
 use super::fault::{Fault, Page, meant};
 use super::page::{Said, SaidCluster, SaidJump, SaidPlace};
 use super::settings::{DIRECT, Settings};
 use super::{Cluster, Group, Host, Inventory};
+use crate::remote::printable;
 
 /// All files, and what is wrong with them.
 pub(super) struct Union<'a> {
@@ -19,6 +22,10 @@ pub(super) struct Union<'a> {
     pub(super) whole_read: bool,
     /// The faults so far.
     pub(super) faults: Vec<Fault>,
+    /// What ssh_config says.
+    pub(super) aliases: Aliases,
+    /// What ssh_config says and is not done.
+    pub(super) notes: Vec<String>,
 }
 
 /// What was met, and where first.
@@ -52,13 +59,14 @@ impl<'a> Union<'a> {
             }
             let group = self.group_of(page, said, &groups);
             let below = group.map_or_else(|| defaults.clone(), |(_, settings)| settings.over(&defaults));
-            let settings = said.settings.over(&below);
+            let known = self.alias_of(page, &said.place);
+            let settings = said.settings.over(&below).over(&known.settings());
             let this = || format!("{name} at {}", page.spot(at));
-            if let Some(address) = &said.place.address {
-                let place = format!("{} port {}", address.get_ref(), settings.port.unwrap_or(22));
+            if let Some((address, span)) = address(&said.place, &known) {
+                let place = format!("{address} port {}", settings.port.unwrap_or(22));
                 if let Some(first) = met(&mut places, place.clone(), this) {
                     let what = format!("cluster {name} has the address of cluster {first}: {place}");
-                    self.fault(page, &address.span(), what, "the same host would be upgraded twice at once");
+                    self.fault(page, &span, what, "the same host would be upgraded twice at once");
                 }
             }
             if let Some(uid) = &said.cluster_uid
@@ -67,8 +75,9 @@ impl<'a> Union<'a> {
                 let what = format!("cluster {name} has the cluster_uid of cluster {first}");
                 self.fault(page, &uid.span(), what, "every cluster has its own: one of the two was copied");
             }
-            let jump = self.jump_of(page, settings.jump.as_ref(), &jumps);
-            let cluster = finish(page, said, settings, jump, home);
+            let jump = self.way_to(page, &said.place, settings.jump.as_ref(), &jumps);
+            let host = host(page, &said.name, &said.place, settings.clone(), jump, home, &known);
+            let cluster = finish(said, settings, host);
             if let Some(inside) = overlap(&cluster) {
                 let what = format!("cluster {name}: {inside} lie inside of each other");
                 self.fault(page, at, what, "`paths` needs a spool of its own, such as /var/lib/fleet");
@@ -76,7 +85,9 @@ impl<'a> Union<'a> {
             clusters.insert(name.clone(), cluster);
         }
         let groups = groups.into_iter().map(|(name, (group, _))| (name.to_owned(), group.clone()));
-        Inventory { clusters, groups: groups.collect(), jumps, files: Vec::new() }
+        let jumps = jumps.into_iter().chain(self.aliases.made()).collect();
+        let notes = std::mem::take(&mut self.notes);
+        Inventory { clusters, groups: groups.collect(), jumps, files: Vec::new(), notes }
     }
 
     /// The jump hosts. One that is reached through another is made after that one; what is left in the end goes in a circle.
@@ -113,8 +124,10 @@ impl<'a> Union<'a> {
             let made: Vec<Host> = now
                 .into_values()
                 .map(|(page, said)| {
-                    let jump = self.jump_of(page, said.settings.jump.as_ref(), &jumps);
-                    let host = host(page, &said.name, &said.place, said.settings.clone(), jump, home);
+                    let jump = self.way_to(page, &said.place, said.settings.jump.as_ref(), &jumps);
+                    let known = self.alias_of(page, &said.place);
+                    let settings = said.settings.over(&known.settings());
+                    let host = host(page, &said.name, &said.place, settings, jump, home, &known);
                     Host { channels: said.channels.unwrap_or(host.channels), ..host }
                 })
                 .collect();
@@ -138,7 +151,53 @@ impl<'a> Union<'a> {
         found
     }
 
-    fn fault(&mut self, page: &Page, at: &std::ops::Range<usize>, what: String, help: &str) {
+    /// The jump host: the inventory's word, or else ssh_config's.
+    fn way_to(
+        &mut self,
+        page: &Page,
+        place: &SaidPlace,
+        said: Option<&Spanned<String>>,
+        jumps: &Jumps,
+    ) -> Option<Arc<Host>> {
+        match (said, &place.ssh_alias) {
+            (None, Some(alias)) => match self.aliases.jump(alias.get_ref()) {
+                Ok(jump) => jump,
+                // Where nothing is known of the host itself, that has been told.
+                Err(why) if self.aliases.of(alias.get_ref()).is_ok() => {
+                    let what = format!("ssh_alias `{}`: {why}", alias.get_ref());
+                    self.fault(
+                        page,
+                        &alias.span(),
+                        what,
+                        "`jump` says the way here; jump = \"none\" is the direct one",
+                    );
+                    None
+                }
+                Err(_) => None,
+            },
+            _ => self.jump_of(page, said, jumps),
+        }
+    }
+
+    /// What ssh_config says of a host; nothing where it has no alias, or a fault.
+    fn alias_of(&mut self, page: &Page, place: &SaidPlace) -> Answer {
+        let Some(alias) = &place.ssh_alias else { return Answer::default() };
+        match self.aliases.of(alias.get_ref()).cloned() {
+            Ok(answer) => {
+                let at = page.spot(&alias.span());
+                self.notes.extend(answer.notes.iter().map(|note| printable(&format!("{at}: {note}"))));
+                answer
+            }
+            Err(why) => {
+                let what = format!("ssh_alias `{}`: {why}", alias.get_ref());
+                let help = "it needs `ssh` (Debian's openssh-client) and what ssh_config says of it; `address` needs neither";
+                self.fault(page, &alias.span(), what, help);
+                Answer::default()
+            }
+        }
+    }
+
+    fn fault(&mut self, page: &Page, at: &Range<usize>, what: String, help: &str) {
         self.faults.push(page.fault(at, what, Some(help.to_owned())));
     }
 
@@ -212,25 +271,26 @@ fn overlap(cluster: &Cluster) -> Option<String> {
         .map(|other| format!("the spool {} and {other}", spool.display()))
 }
 
+/// Where a host is, and where that is said: its `address`, or what ssh_config has for its alias.
+fn address(place: &SaidPlace, known: &Answer) -> Option<(String, Range<usize>)> {
+    let own = place.address.as_ref().map(|address| (address.get_ref().clone(), address.span()));
+    let alias = || place.ssh_alias.as_ref().map(|alias| (known.address.clone(), alias.span()));
+    own.or_else(alias).filter(|(address, _)| !address.is_empty())
+}
+
 /// A cluster with everything filled in.
-fn finish(
-    page: &Page,
-    said: &SaidCluster,
-    settings: Settings,
-    jump: Option<Arc<Host>>,
-    home: Option<&Path>,
-) -> Cluster {
+fn finish(said: &SaidCluster, settings: Settings, host: Host) -> Cluster {
     let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.get_ref().clone());
     Cluster {
         name: said.name.get_ref().clone(),
         group: text(&said.group).unwrap_or_default(),
-        tags: settings.tags.clone(),
+        paths: settings.paths(),
+        tags: settings.tags,
         machine_id: said.machine_id.clone(),
         cluster_uid: text(&said.cluster_uid),
         domain: said.domain.clone(),
         directory: said.directory.clone(),
-        paths: settings.paths(),
-        host: host(page, &said.name, &said.place, settings, jump, home),
+        host,
     }
 }
 
@@ -242,8 +302,10 @@ fn host(
     settings: Settings,
     jump: Option<Arc<Host>>,
     home: Option<&Path>,
+    known: &Answer,
 ) -> Host {
-    let address = place.address.as_ref().map(|address| address.get_ref().clone()).unwrap_or_default();
+    let address = address(place, known).map(|(address, _)| address).unwrap_or_default();
+    let alias = place.ssh_alias.as_ref().map(|alias| format!(", ssh_config Host {}", alias.get_ref()));
     let usual = Host::new(name.get_ref(), address);
     let identity = settings.identity.unwrap_or_default();
     Host {
@@ -257,14 +319,14 @@ fn host(
         password: settings.password,
         sudo: settings.sudo.unwrap_or(usual.sudo),
         host_key: place.host_key.clone(),
-        host_key_alias: place.host_key_alias.clone(),
+        host_key_alias: place.host_key_alias.clone().or_else(|| known.host_key_alias.clone()),
         known_hosts: settings
             .known_hosts
             .unwrap_or_else(|| home.map(|home| home.join(".ssh/known_hosts")).into_iter().collect()),
         jump,
         connect_timeout: settings.connect_timeout.unwrap_or(usual.connect_timeout),
         reconnect: settings.reconnect.unwrap_or(usual.reconnect),
-        defined_at: page.spot(&name.span()),
+        defined_at: page.spot(&name.span()) + &alias.unwrap_or_default(),
         name: usual.name,
         address: usual.address,
         channels: usual.channels,
