@@ -30,9 +30,12 @@ mod exec;
 mod hostkeys;
 mod keys;
 mod network;
+mod scan;
 mod wire;
 
+pub use hostkeys::Recorded;
 pub use network::{Limits, Network};
+pub use scan::ShownKey;
 
 #[cfg(test)]
 mod tests;
@@ -163,6 +166,7 @@ fn config(known: &HostKeys) -> Config {
         window_size: WINDOW,
         preferred: Preferred {
             key: Cow::Owned(known.algorithms()),
+            host_key_certificates: Cow::Owned(known.certificate_algorithms()),
             // The library's first choice is half as fast where the processor knows AES.
             cipher: Cow::Borrowed(&[
                 cipher::AES_256_GCM,
