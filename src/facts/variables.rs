@@ -31,11 +31,9 @@ const NAMES: [&str; 2] = ["stackspin-cluster-variables", "oas-cluster-variables"
 /// Asks for the Secrets beside them alone: what [`read`] needs where the other Secrets are not asked for.
 #[must_use]
 pub fn ask() -> Command {
-    Command::new(
-        "k3s kubectl get secrets -n flux-system --field-selector type!=helm.sh/release.v1 -o json",
-    )
-    .limit(16 << 20)
-    .sensitive()
+    Command::new("k3s kubectl get secrets -n flux-system --field-selector type!=helm.sh/release.v1 -o json")
+        .limit(16 << 20)
+        .sensitive()
 }
 
 /// Reads them from the answer that holds the Secrets.

@@ -85,11 +85,15 @@ pub fn pin(files: &[PathBuf], pinning: &Pinning) -> Result<(String, Vec<&'static
         let table = document
             .get_mut(group)
             .and_then(|tables| tables.as_table_like_mut())
-            .and_then(|tables| tables.get_mut(name))
-            .and_then(|table| table.as_table_like_mut());
-        let Some(table) = table else { continue };
+            .and_then(|tables| tables.get_mut(name));
+        let Some(item) = table else { continue };
+        let inline = item.is_inline_table();
+        let Some(table) = item.as_table_like_mut() else { continue };
         let place = format!("{} [{group}.{name}]", file.display());
         let written = set(table, &keys, pinning.replace, &place)?;
+        if inline {
+            close_up(table);
+        }
         if !written.is_empty() {
             let new = line_ends(&document.to_string(), text);
             only_adds(text, &new, (group, name), &keys).ok_or_else(|| spoilt("its layout is unusual"))?;
@@ -147,6 +151,23 @@ fn set(
         written.push(*key);
     }
     Ok(written)
+}
+
+/// The blanks before the brace of an inline table stay there, and do not come before the comma of a value that is no longer the last.
+fn close_up(table: &mut dyn TableLike) {
+    let mut gap = String::new();
+    for (_, item) in table.iter_mut() {
+        let Some(decor) = item.as_value_mut().map(toml_edit::Value::decor_mut) else { continue };
+        let behind = decor.suffix().and_then(|text| text.as_str()).unwrap_or_default().to_owned();
+        decor.set_suffix(if behind.trim().is_empty() { "" } else { &behind });
+        if behind.trim().is_empty() {
+            gap = gap.max(behind);
+        }
+    }
+    let last = table.iter_mut().last().and_then(|(_, item)| item.as_value_mut());
+    if let Some(last) = last.filter(|_| !gap.is_empty()) {
+        last.decor_mut().set_suffix(gap);
+    }
 }
 
 /// The new text with the line ends of the old one, where that has one kind alone.

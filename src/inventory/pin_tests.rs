@@ -125,7 +125,10 @@ fn jump_hosts_have_tables_of_their_own_and_the_right_one_of_several_files_is_wri
 fn a_known_hosts_line_names_the_host_as_it_is_looked_up() {
     let host = |address: &str, port| super::super::Host { port, ..super::super::Host::new("acme", address) };
     assert_eq!(known_hosts_line(&host("203.0.113.7", 22), KEY), format!("203.0.113.7 {KEY}"));
-    assert_eq!(known_hosts_line(&host("acme.example.org", 2222), KEY), format!("[acme.example.org]:2222 {KEY}"));
+    assert_eq!(
+        known_hosts_line(&host("acme.example.org", 2222), KEY),
+        format!("[acme.example.org]:2222 {KEY}")
+    );
     let alias = super::super::Host { host_key_alias: Some("Acme".into()), ..host("203.0.113.7", 2222) };
     assert_eq!(known_hosts_line(&alias, KEY), format!("acme {KEY}"));
 }
