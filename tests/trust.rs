@@ -39,7 +39,7 @@ impl Strangers {
         let strangers = Self::new(names);
         strangers.edit(|text| {
             let kept = |line: &&str| !PINS.iter().any(|key| line.starts_with(&format!("{key} =")));
-            text.lines().filter(kept).map(|line| format!("{line}\n")).collect()
+            text.lines().filter(kept).flat_map(|line| [line, "\n"]).collect()
         });
         strangers
     }
@@ -77,7 +77,7 @@ impl Strangers {
 
     fn json(&self, words: &[&str]) -> Value {
         let ran = self.bench.fleet(&[&["trust", "--format", "json"], words].concat());
-        serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"))
+        serde_json::from_str(&ran.out).unwrap()
     }
 
     fn trust(&self, words: &[&str]) -> Ran {
@@ -90,7 +90,8 @@ impl Strangers {
 }
 
 fn machine_id(name: &str) -> String {
-    name.bytes().cycle().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let bytes: Vec<u8> = name.bytes().cycle().take(16).collect();
+    fleet::form::hex(&bytes)
 }
 
 /// What `ssh-keygen -l` says.

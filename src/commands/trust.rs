@@ -212,3 +212,41 @@ async fn ask_cluster(network: &Arc<Network>, host: &Host, cluster: &Cluster) -> 
     session.close().await;
     facts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `near` is reached directly, `far` through it, both clusters through `far` or not at all.
+    fn hosts() -> Vec<Cluster> {
+        let near = Arc::new(Host::new("near", "203.0.113.1"));
+        let far = Arc::new(Host { jump: Some(near), ..Host::new("far", "203.0.113.2") });
+        let mut clusters = vec![Cluster::new("acme", "10.0.0.1"), Cluster::new("oak", "203.0.113.3")];
+        clusters.push(Cluster::new("pine", "10.0.0.2"));
+        for index in [0, 2] {
+            clusters[index].host.jump = Some(Arc::clone(&far));
+        }
+        clusters
+    }
+
+    #[test]
+    fn jump_hosts_come_once_and_before_those_behind_them() {
+        let names: Vec<Vec<String>> = levels(hosts())
+            .into_iter()
+            .map(|level| level.into_iter().map(|candidate| candidate.host.name).collect())
+            .collect();
+        assert_eq!(names, [vec!["near", "oak"], vec!["far"], vec!["acme", "pine"]]);
+    }
+
+    #[test]
+    fn a_host_is_reached_through_the_confirmed_key_of_its_jump_host_or_not_at_all() {
+        let acme = hosts().remove(0).host;
+        let mut trusted = BTreeMap::new();
+        let why = through(&acme, &trusted).unwrap_err();
+        assert!(why.contains("jump host far is not trusted"), "{why}");
+        let far = Host { host_key: Some("ssh-ed25519 AAAA".into()), ..Host::new("far", "203.0.113.2") };
+        trusted.insert("far".to_owned(), Arc::new(far));
+        let jump = through(&acme, &trusted).unwrap().jump.unwrap();
+        assert_eq!(jump.host_key.as_deref(), Some("ssh-ed25519 AAAA"));
+    }
+}

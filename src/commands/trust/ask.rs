@@ -75,3 +75,61 @@ pub(super) fn ask(
     }
     Ok(word)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::Recorded;
+
+    fn host(name: &str, recorded: Recorded) -> Waiting {
+        let key = ShownKey {
+            algorithm: "ssh-ed25519".to_owned(),
+            openssh: format!("ssh-ed25519 {name}"),
+            fingerprint: format!("SHA256:{name}"),
+            recorded,
+        };
+        Waiting { name: name.to_owned(), keys: vec![key] }
+    }
+
+    fn three() -> Vec<Waiting> {
+        let changed = Recorded::Changed { recorded: "ssh-ed25519 SHA256:x".into(), place: "a.toml:1".into() };
+        vec![host("acme", Recorded::Unknown), host("oak", Recorded::Unknown), host("pine", changed)]
+    }
+
+    fn typed(lines: &str) -> (Word, String) {
+        let mut said = Vec::new();
+        let word = ask(three(), &mut lines.as_bytes(), &mut said).unwrap();
+        (word, String::from_utf8(said).unwrap())
+    }
+
+    fn word(all_new: bool, fingerprints: &[&str]) -> Word {
+        Word { all_new, fingerprints: fingerprints.iter().map(|&text| text.to_owned()).collect() }
+    }
+
+    #[test]
+    fn nothing_typed_and_the_end_of_input_confirm_nothing() {
+        for lines in ["", "\n", "y\n", "YES\n\n", "SHA256:acm\n", "yes please\n\n"] {
+            assert_eq!(typed(lines).0, Word::default(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn yes_is_the_word_on_new_hosts_and_a_fingerprint_on_the_host_that_shows_it() {
+        assert_eq!(typed("yes\n\n").0, word(true, &[]));
+        assert_eq!(typed("SHA256:oak\n\n").0, word(false, &["SHA256:oak"]));
+        assert_eq!(typed("SHA256:pine\nyes\nnever read\n").0, word(true, &["SHA256:pine"]));
+        // With no new host left, yes means nothing.
+        assert_eq!(typed("yes\nyes\n\n").0, word(true, &[]));
+        let changed = three().pop().unwrap();
+        for (word, allowed) in [(word(true, &[]), false), (word(false, &["SHA256:pine"]), true)] {
+            let host = crate::inventory::Host::new("pine", "203.0.113.7");
+            assert_eq!(word.on(&host, &changed.keys, true).is_ok(), allowed);
+            assert!(word.on(&host, &changed.keys, false).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_asked_reads_well() {
+        insta::assert_snapshot!(typed("SHA256:nobody\nSHA256:acme\nyes\n\n").1);
+    }
+}

@@ -10,7 +10,7 @@ use super::standing::Standing;
 use super::{Exit, Met};
 use crate::form::count;
 use crate::remote::printable;
-use crate::report::screen::Look;
+use crate::report::screen::{Look, wrap};
 use crate::ssh::{Recorded, ShownKey};
 
 /// One word for what is recorded of a key.
@@ -44,18 +44,23 @@ pub(super) fn table(met: &[Met], look: Look) -> String {
     look.finish(&table.to_string())
 }
 
-/// What became of each host.
+/// What became of each host. A terminal gets lines of its width, a file or a pipe one line a sentence, to be searched.
 pub(super) fn told(lines: &[Line], look: Look) -> String {
     let mut text = String::new();
     for line in lines {
         let how = match line.exit {
             Exit::Done => "",
-            Exit::Refused => "refused: ",
-            Exit::Internal => "not written: ",
-            _ => "failed: ",
+            Exit::Refused => " refused:",
+            Exit::Internal => " not written:",
+            _ => " failed:",
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}: {how}{}", line.name, line.said);
+        if look.terminal && !how.is_empty() {
+            let _ = writeln!(text, "{}:{how}", line.name);
+            wrap(&mut text, "    ", &line.said, look.width);
+        } else {
+            let _ = writeln!(text, "{}:{how} {}", line.name, line.said);
+        }
         for (key, value) in &line.found {
             let _ = writeln!(text, "    {key:<11} {}", printable(value));
         }
