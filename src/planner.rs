@@ -164,6 +164,19 @@ mod tests {
     }
 
     #[test]
+    fn another_machine_alone_is_refused_and_so_is_one_that_does_not_say() {
+        let cluster =
+            |id: &str| Cluster { machine_id: Some(id.into()), ..pinned("c3a1", "acme.example.org") };
+        let mut facts = found("c3a1", "acme.example.org");
+        assert_eq!(cause(&facts, &cluster("4c1f")), "identity-differs");
+        if let Known::Is(identity) = &mut facts.identity {
+            identity.machine_id = "4C1F".into();
+        }
+        assert_eq!(cause(&facts, &cluster("4c1f")), "version-unknown");
+        assert_eq!(cause(&facts, &cluster("4c1e")), "identity-differs");
+    }
+
+    #[test]
     fn the_cluster_that_is_meant_and_one_without_pins_go_on_to_the_version() {
         let facts = found("c3a1", "acme.example.org");
         assert_eq!(cause(&facts, &pinned("C3A1", "acme.example.org")), "version-unknown");

@@ -118,11 +118,12 @@ async fn trust(
         shown.extend(met.iter().flat_map(|met| met.keys.iter().flatten()).map(|key| key.fingerprint.clone()));
         let word = word(&met, args).await?;
         let (confirmed, refused) = ledger.confirm(met, &word);
-        lines.extend(refused);
         let jumps = confirmed.iter().filter(|confirmed| confirmed.candidate.cluster.is_none());
         trusted.extend(jumps.map(|jump| (jump.candidate.host.name.clone(), Arc::new(jump.host()))));
         let found = meet(network, confirmed, args).await;
         lines.extend(found.into_iter().map(|found| ledger.settle(found)));
+        // What is not well stands last, where it is seen.
+        lines.extend(refused);
         output::print(&show::told(&lines[before..], look))?;
     }
     let unseen: Vec<&str> =

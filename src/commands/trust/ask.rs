@@ -31,8 +31,8 @@ pub(super) fn ask(
     if !waiting.is_empty() {
         writeln!(
             output,
-            "Compare the fingerprints with those on each host's own console (`{CONSOLE}`, or the\nother key files there) or in its \
-             provider's pages. Once confirmed they are what this and every later run believes."
+            "Compare the fingerprints with those on each host's own console\n(`{CONSOLE}`, or the other key files there)\nor in its \
+             provider's pages. This and every later run believes what is confirmed."
         )?;
     }
     while !waiting.is_empty() {
