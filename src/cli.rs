@@ -40,6 +40,8 @@ pub enum Sub {
     /// Look at the inventory.
     #[command(subcommand)]
     Inventory(InventorySub),
+    /// Learn by what hosts are known, have it confirmed, and pin it in the inventory. Changes nothing on a host.
+    Trust(TrustArgs),
     /// Ask clusters everything that fleet knows to ask, and show it. Changes nothing.
     Facts(FactsArgs),
     /// Judge the pre-flight checks. Changes nothing.
@@ -147,6 +149,46 @@ pub struct ImportArgs {
     /// What the program is given in place of --list.
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
+}
+
+/// `fleet trust`
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// Which clusters; the jump hosts on the way to them come along.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The format; `json` shows the keys alone, asks nothing and writes nothing.
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// A fingerprint that you have read on a host's own console or in its provider's pages; may be given often. A host that shows it is
+    /// trusted, and no other. Without it you are asked, at a terminal.
+    #[arg(long, value_name = "SHA256:…", value_parser = fingerprint)]
+    pub confirm: Vec<String>,
+    /// Replace what is recorded and differs, of hosts whose fingerprint is confirmed by itself.
+    #[arg(long, conflicts_with = "known_hosts")]
+    pub replace: bool,
+    /// Write host keys to this known_hosts file in place of the inventory.
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
+    /// Record host keys alone, without logging in.
+    #[arg(long)]
+    pub only_keys: bool,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
+    pub parallel: usize,
+}
+
+/// A fingerprint as OpenSSH prints it: SHA-256 in base64 without the sign at its end.
+fn fingerprint(text: &str) -> Result<String, String> {
+    let data = text.strip_prefix("SHA256:").map(|data| data.trim_end_matches('='));
+    match data {
+        Some(data)
+            if data.len() == 43 && data.chars().all(|c| c.is_ascii_alphanumeric() || "+/".contains(c)) =>
+        {
+            Ok(format!("SHA256:{data}"))
+        }
+        _ => Err("a fingerprint is SHA256: and 43 characters, as `ssh-keygen -l` prints it".to_owned()),
+    }
 }
 
 /// `fleet facts`

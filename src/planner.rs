@@ -2,6 +2,7 @@
 
 use crate::backup;
 use crate::event::Failure;
+use crate::facts::identity::Pins;
 use crate::facts::{Facts, Installed};
 use crate::inventory::Cluster;
 use crate::migrations;
@@ -64,28 +65,22 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
     }))
 }
 
-/// Whether this is another cluster than the inventory means: what it pins must be what was found (promise M3, as far as facts tell).
+/// Whether this is another cluster than the inventory means: what it pins must be what was found (promise M3). The host key was compared
+/// before anything was asked.
 fn mistaken(facts: &Facts, cluster: &Cluster) -> Option<Failure> {
-    let found_uid = facts.identity.get().map(|identity| identity.cluster_uid.as_str());
-    let found_domain = facts.variables.get().map(|variables| variables.domain.as_str());
-    let pinned =
-        [("cluster_uid", &cluster.cluster_uid, found_uid), ("domain", &cluster.domain, found_domain)];
-    pinned.into_iter().find_map(|(key, pinned, found)| {
-        let pinned = pinned.as_deref()?;
-        let said = match found {
-            Ok(found) if found.eq_ignore_ascii_case(pinned) => return None,
-            Ok("") => "says none".to_owned(),
-            Ok(found) => format!("is {found}"),
-            Err(why) => format!("cannot be told: {why}"),
-        };
-        let message = format!(
-            "the inventory ({}) pins {key} {pinned}, but that of {} {said}. Either the address is another cluster's, or the inventory \
-             is wrong; nothing is done until they agree",
-            cluster.host.defined_at,
-            cluster.login()
-        );
-        Some(Failure::new("identity-differs", message).read("docs/inventory.md#identity"))
-    })
+    let unlike = Pins::from(cluster).unlike(facts);
+    if unlike.is_empty() {
+        return None;
+    }
+    let pins: Vec<String> = unlike.iter().map(|unlike| format!("pins {unlike}")).collect();
+    let message = format!(
+        "this is not the cluster that the inventory ({}) means: of {} it {}. Either the address is another cluster's, or the inventory \
+         is wrong; nothing is done until they agree",
+        cluster.host.defined_at,
+        cluster.login(),
+        pins.join("; it ")
+    );
+    Some(Failure::new("identity-differs", message).read("docs/inventory.md#identity"))
 }
 
 fn refusal(cause: &str, message: String) -> Planned {
@@ -166,6 +161,19 @@ mod tests {
         assert_eq!(cause(&facts, &pinned("ffff", "acme.example.org")), "identity-differs");
         assert_eq!(cause(&facts, &pinned("c3a1", "bikes.example.org")), "identity-differs");
         assert_eq!(cause(&Facts::default(), &pinned("c3a1", "acme.example.org")), "identity-differs");
+    }
+
+    #[test]
+    fn another_machine_alone_is_refused_and_so_is_one_that_does_not_say() {
+        let cluster =
+            |id: &str| Cluster { machine_id: Some(id.into()), ..pinned("c3a1", "acme.example.org") };
+        let mut facts = found("c3a1", "acme.example.org");
+        assert_eq!(cause(&facts, &cluster("4c1f")), "identity-differs");
+        if let Known::Is(identity) = &mut facts.identity {
+            identity.machine_id = "4C1F".into();
+        }
+        assert_eq!(cause(&facts, &cluster("4c1f")), "version-unknown");
+        assert_eq!(cause(&facts, &cluster("4c1e")), "identity-differs");
     }
 
     #[test]

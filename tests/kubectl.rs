@@ -85,7 +85,6 @@ fn fleet(lab: &Lab, words: &[&str]) -> Output {
         .arg("--backups")
         .arg(lab.folder().join("backups"))
         .args(words)
-        .args(OF_THIS_MACHINE.iter().flat_map(|id| ["--ack", id]))
         .output()
         .unwrap()
 }
@@ -172,7 +171,10 @@ fn a_whole_upgrade_with_its_remedies_goes_through_a_real_kubectl() {
     };
     let before = secrets(host);
 
-    let output = fleet(&lab, &["upgrade", "--all"]);
+    let trusted = fleet(&lab, &["trust", "--all"]);
+    assert_eq!(trusted.status.code(), Some(0), "{}", String::from_utf8_lossy(&trusted.stdout));
+    let acks = OF_THIS_MACHINE.iter().flat_map(|id| ["--ack", id]);
+    let output = fleet(&lab, &["upgrade", "--all"].into_iter().chain(acks).collect::<Vec<_>>());
     let calls = calls(host);
     let failed: Vec<String> = calls
         .iter()
@@ -201,7 +203,7 @@ fn a_whole_upgrade_with_its_remedies_goes_through_a_real_kubectl() {
     let strange: Vec<&Call> = calls.iter().filter(|call| call.code != "0" && !away(&call.said)).collect();
     assert!(strange.is_empty(), "{strange:#?}");
 
-    // The upgrade said everything that fleet can say.
+    // The two said everything that fleet can say.
     let said = |form: &Vec<String>| calls.iter().any(|call| call.words.starts_with(form));
     let forms = forms();
     for verb in ["get", "create", "replace", "patch", "annotate"] {

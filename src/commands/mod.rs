@@ -16,6 +16,7 @@ mod rehearse;
 mod report;
 mod runs;
 mod select;
+mod trust;
 mod tunnel;
 mod upgrade;
 
@@ -25,6 +26,7 @@ pub use exit::{Exit, Trouble};
 pub async fn run(cli: Cli) -> ExitCode {
     let result = match &cli.command {
         Sub::Inventory(sub) => inventory::run(&cli, sub),
+        Sub::Trust(args) => trust::run(&cli, args).await,
         Sub::Facts(args) => facts::run(&cli, args).await,
         Sub::Check(args) => check::run(&cli, args).await,
         Sub::Plan(args) => plan::run(&cli, args).await,

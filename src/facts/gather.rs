@@ -27,6 +27,7 @@ pub async fn gather<R: Remote>(remote: &R, cluster: &Cluster, backups: &Path) ->
         cluster: cluster.name.clone(),
         gathered_at: Timestamp::now(),
         here: here::look(backups).into(),
+        pins: Known::Is(identity::Pins::from(cluster)),
         ..Facts::default()
     };
     let host = ask_host(remote, &cluster.paths, &mut facts).await?;

@@ -68,6 +68,8 @@ pub struct Facts {
     pub packages: Known<packages::Packages>,
     /// The provisioning machine itself.
     pub here: Known<here::Here>,
+    /// What the inventory pins of the cluster.
+    pub pins: Known<identity::Pins>,
     /// k3s and its datastore.
     pub k3s: Known<k3s::K3s>,
     /// Nodes.
@@ -115,6 +117,7 @@ impl Default for Facts {
             tools: Known::not_asked(),
             packages: Known::not_asked(),
             here: Known::not_asked(),
+            pins: Known::not_asked(),
             k3s: Known::not_asked(),
             nodes: Known::not_asked(),
             identity: Known::not_asked(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::secrets::stored;
+use crate::remote::Command;
 
 /// The Secret made from `.flux.env`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,14 @@ pub struct Forbidden {
 
 /// Names of the Secret, newest first: after the renaming to Stackspin both are there until the clean-up.
 const NAMES: [&str; 2] = ["stackspin-cluster-variables", "oas-cluster-variables"];
+
+/// Asks for the Secrets beside them alone: what [`read`] needs where the other Secrets are not asked for.
+#[must_use]
+pub fn ask() -> Command {
+    Command::new("k3s kubectl get secrets -n flux-system --field-selector type!=helm.sh/release.v1 -o json")
+        .limit(16 << 20)
+        .sensitive()
+}
 
 /// Reads them from the answer that holds the Secrets.
 pub fn read(secrets: &str) -> Result<Variables, String> {

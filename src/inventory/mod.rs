@@ -12,6 +12,7 @@ mod fields;
 pub mod import;
 mod load;
 mod page;
+mod pin;
 mod prompt;
 mod rules;
 mod secret;
@@ -22,6 +23,7 @@ mod write;
 
 pub use fault::{Fault, InventoryError, Place};
 pub use load::load;
+pub use pin::{PinError, Pinning, Whose, known_hosts_line, pin};
 pub use secret::{SecretError, SecretRef};
 pub use select::{Selection, SelectionError};
 pub use write::{ClusterRow, write};

@@ -151,7 +151,7 @@ fn tell(text: &mut String, fleet: &FleetReport, group: &Group, folder: &Path, lo
 }
 
 /// Writes words into lines of this width. A word that is longer stays whole: it may be a path to copy.
-fn wrap(text: &mut String, indent: &str, words: &str, width: u16) {
+pub(crate) fn wrap(text: &mut String, indent: &str, words: &str, width: u16) {
     let mut column = 0;
     for word in words.split_whitespace() {
         let length = word.chars().count();
