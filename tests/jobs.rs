@@ -22,7 +22,7 @@ use fleet::run::job::{Place, carry};
 use fleet::run::{Scribe, Trouble};
 use fleet::ssh::{Session, connect};
 use machine::Machine;
-use proxy::Proxy;
+use proxy::{Proxy, Way};
 use sshd::{Options, Sshd};
 use tempfile::TempDir;
 use tokio::io::AsyncWrite;
@@ -411,5 +411,269 @@ async fn a_job_takes_no_secret() {
         let refused = told(&session, &site.spool(), &step).await;
         assert_eq!(refused.failure().cause, "job-with-a-secret");
         assert!(!Path::new(&site.spool()).exists());
+    }
+}
+
+// ---- lost lines
+
+/// A line that is cut again and again, wherever its bytes happen to be, and a job that prints all the while.
+#[tokio::test]
+async fn a_line_that_is_cut_at_any_byte_loses_and_doubles_nothing() {
+    let site = Site::new();
+    let proxy = Proxy::to(site.sshd.port());
+    let remote = Again::to(Host { port: proxy.port(), ..site.sshd.host() });
+    let (ran, enough) = (site.path("ran"), site.path("enough"));
+    // Ends only when the line was cut often enough.
+    let line = format!(
+        "echo x >>{ran}; n=0; until [ -e {enough} ]; do n=$((n + 1)); echo $n; sleep 0.005; done; exit 5"
+    );
+    let spool = site.spool();
+    let step = job_step(&line, Redo::Never);
+    let cutter = async {
+        let mut bytes = 1_u64;
+        for cut in 0..20 {
+            bytes = bytes.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let way = if cut % 3 == 0 { Way::ToHost } else { Way::ToClient };
+            proxy.cut_after(way, (bytes >> 33) % 6000);
+            comes_true("the line is cut", || proxy.cuts() > cut).await;
+        }
+        fs::write(&enough, "").unwrap();
+    };
+    let (told, ()) = tokio::join!(told(&remote, &spool, &step), cutter);
+    assert!(!told.in_doubt(), "{:?}", told.end);
+    assert!(told.failure().message.contains("exit status 5"), "{:?}", told.end);
+    assert_eq!(read(&ran), "x\n", "it was started once");
+    let numbers: Vec<u32> = told.log.lines().filter_map(|line| line.parse().ok()).collect();
+    let last = u32::try_from(numbers.len()).unwrap();
+    assert!(numbers.iter().copied().eq(1..=last), "{last} lines:\n{}", told.log);
+    assert!(last > 100, "{last} lines");
+    assert!(!Path::new(&spool).exists(), "the spool is clean");
+}
+
+#[tokio::test]
+async fn a_job_goes_on_while_its_hosts_sshd_is_away_and_is_followed_again_when_it_is_back() {
+    let mut site = Site::new();
+    let (up, go) = (site.path("up"), site.path("go"));
+    let line = format!("echo before; touch {up}; until [ -e {go} ]; do sleep 0.05; done; echo after");
+    let (spool, step) = (site.spool(), job_step(&line, Redo::Never));
+    let remote = Again::to(site.sshd.host());
+    let away = async {
+        comes_true("it runs", || Path::new(&up).exists()).await;
+        site.sshd.kill();
+        // Its end comes while nobody can look.
+        fs::write(&go, "").unwrap();
+        let ended = site.folder.path().join("spool/job-20261122T101500Z-abcd-to-0.7-long/ended");
+        comes_true("it ended", || ended.exists()).await;
+        site.sshd.start_again();
+    };
+    let (told, ()) = tokio::join!(told(&remote, &spool, &step), away);
+    assert_eq!(told.end, Ok(()), "{told:?}");
+    assert!(told.log.ends_with("\nbefore\nafter\n# exit status 0\n"), "{}", told.log);
+    assert!(!Path::new(&spool).exists());
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_reached_any_more_leaves_its_job_in_doubt_and_the_next_command_is_told() {
+    let mut site = Site::new();
+    let up = site.path("up");
+    let (spool, step) = (site.spool(), job_step(&format!("touch {up}; sleep 1000"), Redo::Repeatable));
+    // One that makes no connection again.
+    let session = connect(&site.sshd.host()).await.unwrap();
+    let away = async {
+        comes_true("it runs", || Path::new(&up).exists()).await;
+        site.sshd.kill();
+    };
+    let (told, ()) = tokio::join!(told(&session, &spool, &step), away);
+    assert!(told.in_doubt(), "{told:?}");
+    assert!(told.failure().message.contains("Look with: fleet doctor --on acme"), "{told:?}");
+
+    site.sshd.start_again();
+    let session = connect(&site.sshd.host()).await.unwrap();
+    let Action::Job(command) = &step.action else { panic!("{step:?}") };
+    let job = Job::new(&spool, "20261122T101500Z-abcd", &step.id, command, HOUR);
+    assert_eq!(glance(&session, &job).await.state, State::Running, "nobody has started or ended anything");
+    assert!(ask(&session, &job.end()).await.success());
+}
+
+/// What the test below starts as a process of its own, to kill it: it follows a job.
+#[tokio::test]
+#[ignore = "a part of another test"]
+async fn a_follower() {
+    let folder = PathBuf::from(std::env::var_os("FOLLOWER").unwrap());
+    let words = read(folder.join("words"));
+    let [port, spool, line] = words.lines().collect::<Vec<_>>()[..] else { panic!("{words}") };
+    let host = Host {
+        port: port.parse().unwrap(),
+        user: sshd::user(),
+        identity: vec![folder.join("id")],
+        agent: false,
+        host_key: Some(read(folder.join("host_key"))),
+        ..Host::new("sshd", "127.0.0.1")
+    };
+    told_in(&folder, &connect(&host).await.unwrap(), spool, &job_step(line, Redo::Never)).await;
+}
+
+#[tokio::test]
+async fn a_job_outlives_the_program_that_follows_it_and_another_one_has_its_whole_output_and_end() {
+    let site = Site::new();
+    let (ran, go) = (site.path("ran"), site.path("go"));
+    let line = format!("echo x >>{ran}; seq 1 1000; until [ -e {go} ]; do sleep 0.05; done; echo last; exit 3");
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(site.sshd.dir().join("id"), folder.path().join("id")).unwrap();
+    fs::write(folder.path().join("host_key"), site.sshd.host_key("ed25519")).unwrap();
+    fs::write(folder.path().join("words"), format!("{}\n{}\n{line}\n", site.sshd.port(), site.spool())).unwrap();
+    let mut follower = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_follower", "--ignored"])
+        .env("FOLLOWER", folder.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = folder.path().join("log");
+    comes_true("it is followed", || read(&log).contains("\n1000\n")).await;
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    fs::write(go, "").unwrap();
+
+    let session = connect(&site.sshd.host()).await.unwrap();
+    let told = told(&session, &site.spool(), &job_step(&line, Redo::Never)).await;
+    assert!(told.failure().message.contains("exit status 3"), "{:?}", told.end);
+    let whole: String = (1..=1000).map(|n| format!("{n}\n")).collect();
+    assert!(told.log.ends_with(&format!("\n{whole}last\n# exit status 3\n")), "{}", told.log);
+    assert_eq!(read(&ran), "x\n");
+    assert!(!Path::new(&site.spool()).exists());
+}
+
+// ---- reboots and full disks
+
+/// A line that starts what a reboot ends once, and comes to its end when it is started again.
+fn once_then(machine: &Machine, then: &str) -> String {
+    let ran = machine.path("ran").display().to_string();
+    format!("echo x >>{ran}; echo begun; [ $(wc -l <{ran}) -gt 1 ] || sleep 1000; {then}")
+}
+
+async fn reboot_when_it_runs(machine: &Mutex<Machine>) {
+    let ran = machine.lock().await.path("ran");
+    comes_true("the job runs", || !read(&ran).is_empty()).await;
+    machine.lock().await.reboot();
+}
+
+#[tokio::test]
+async fn after_a_reboot_a_job_is_in_doubt_and_its_step_says_what_is_right() {
+    for redo in [Redo::Never, Redo::Repeatable] {
+        let machine = Mutex::new(Machine::plain());
+        let (spool, line, remote) = {
+            let machine = machine.lock().await;
+            let spool = machine.path("spool").display().to_string();
+            (spool, once_then(&machine, "echo ended"), Again::to(machine.sshd().host()))
+        };
+        let step = job_step(&line, redo.clone());
+        let (told, ()) = tokio::join!(told(&remote, &spool, &step), reboot_when_it_runs(&machine));
+        let ran = read(machine.lock().await.path("ran"));
+        if redo == Redo::Never {
+            assert!(told.in_doubt(), "{told:?}");
+            let message = &told.failure().message;
+            assert!(message.contains("the host was started anew while it ran"), "{message}");
+            assert!(message.contains("fleet doctor --on acme"), "{message}");
+            assert_eq!(ran, "x\n");
+            let Action::Job(command) = &step.action else { panic!("{step:?}") };
+            let job = Job::new(&spool, "20261122T101500Z-abcd", &step.id, command, HOUR);
+            assert_eq!(glance(&remote, &job).await.state, State::Gone(Why::Rebooted), "it is kept for a person");
+        } else {
+            assert_eq!(told.end, Ok(()), "{told:?}");
+            assert!(told.log.ends_with("begun\nended\n# exit status 0\n"), "{}", told.log);
+            assert_eq!(ran, "x\nx\n", "once before and once after");
+            assert!(!Path::new(&spool).exists());
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_a_reboot_the_probe_of_a_step_is_asked_whether_it_is_done() {
+    for done in [true, false] {
+        let machine = Mutex::new(Machine::plain());
+        let (spool, line, remote) = {
+            let machine = machine.lock().await;
+            let release = if done { "" } else { r#"{"kind": "HelmRelease", "metadata": {"namespace": "oas", "name": "old"}}"# };
+            program(
+                &machine.path("bin").join("k3s"),
+                &format!(
+                    "case \"$*\" in\n*helmreleases*) echo '{{\"kind\": \"List\", \"items\": [{release}]}}' ;;\n\
+                     *nodes*) echo '{{\"kind\": \"List\", \"items\": [{{\"kind\": \"Node\", \"metadata\": {{\"name\": \"n\"}}, \
+                     \"status\": {{\"conditions\": [{{\"type\": \"Ready\", \"status\": \"True\"}}]}}}}]}}' ;;\nesac"
+                ),
+            );
+            let spool = machine.path("spool").display().to_string();
+            (spool, once_then(&machine, "echo ended"), Again::to(machine.sshd().host()))
+        };
+        let step = job_step(&line, Redo::Unless(Probe::ReleaseGone { name: "old".into() }));
+        let (told, ()) = tokio::join!(told(&remote, &spool, &step), reboot_when_it_runs(&machine));
+        assert_eq!(told.end, Ok(()), "{told:?}");
+        let ran = read(machine.lock().await.path("ran"));
+        assert_eq!(ran.lines().count(), if done { 1 } else { 2 }, "{told:?}");
+        assert!(!Path::new(&spool).exists());
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_a_job_fills_does_not_hide_how_it_ended() {
+    let machine = Machine::with_disk("2m");
+    let session = connect(&machine.sshd().host()).await.unwrap();
+    let disk = machine.path("disk").display().to_string();
+    let line = format!("echo begun; cat /dev/zero >{disk}/full; echo said to a full disk; exit 6");
+    let job = Job::new(&format!("{disk}/spool"), "r", "s", &Command::new("sh -c").arg(line), HOUR);
+    start(&session, &job).await;
+    let mut seen = glance(&session, &job).await;
+    while seen.state == State::Running {
+        seen = job.look(seen.size).read(&ask(&session, job.look(seen.size).command()).await).unwrap_or(seen);
+    }
+    let seen = glance(&session, &job).await;
+    assert_eq!(seen.state, State::Ended(How::Itself, Exit::Code(6)));
+    assert!(seen.news.starts_with(b"begun\n"), "{seen:?}");
+
+    // And where there is no room from the beginning, nothing is started, and that is known.
+    let late = Job::new(&format!("{disk}/spool"), "r", "late", &Command::new("touch").arg(format!("{disk}/ran")), HOUR);
+    let refused = ask(&session, &late.start()).await;
+    assert_eq!(refused.exit, Exit::Code(3), "{}", refused.complaint());
+    assert!(refused.complaint().contains("No space"), "{}", refused.complaint());
+    let gone = ask(&session, &Command::new("test -e").arg(format!("{disk}/ran"))).await;
+    assert_eq!(gone.exit, Exit::Code(1));
+}
+
+// ---- systemd
+
+#[tokio::test]
+async fn where_systemd_is_process_1_a_job_is_a_unit_and_ends_with_all_that_left_its_process_group() {
+    let machine = Machine::systemd();
+    let session = connect(&machine.sshd().host()).await.unwrap();
+    let spool = machine.path("spool").display().to_string();
+    let line = "setsid sleep 1000 & grep 0:: /proc/self/cgroup; sleep 1; umask; pwd; echo $HOME; exit 4";
+    let job = Job::new(&spool, "r", "to-0.7/unit", &shell(line), HOUR);
+    let command = job.start();
+    let (one, two) = tokio::join!(ask(&session, &command), ask(&session, &command));
+    assert!(one.success() && two.success(), "{} {}", one.complaint(), two.complaint());
+    let (state, output) = follow(&session, &job).await;
+    assert_eq!(state, State::Ended(How::Itself, Exit::Code(4)));
+    let there = ask(&session, &Command::new("umask; pwd; echo $HOME")).await;
+    assert_eq!(output, format!("0::/system.slice/fleet-job-r-to-0.7-unit.service\n{}", there.text()));
+    let mut left = String::new();
+    for _ in 0..100 {
+        left = ask(&session, &Command::new("pgrep -x sleep; systemctl is-active fleet-job-r-to-0.7-unit")).await.text().into_owned();
+        if left == "inactive\n" {
+            break;
+        }
+    }
+    assert_eq!(left, "inactive\n", "nothing of it is left");
+    assert!(ask(&session, &job.clean()).await.success());
+
+    for (step, how) in [("late", How::Overdue), ("told", How::Stopped)] {
+        let line = "trap '' TERM; echo begun; while :; do sleep 0.2; done";
+        let deadline = if how == How::Overdue { Duration::from_secs(1) } else { HOUR };
+        let job = Job::new(&spool, "r", step, &Command::new(line), deadline);
+        start(&session, &job).await;
+        if how == How::Stopped {
+            assert!(ask(&session, &Command::new("systemctl stop").arg(format!("fleet-job-r-{step}"))).await.success());
+        }
+        let (state, _) = follow(&session, &job).await;
+        assert_eq!(state, State::Ended(how, Exit::Signal("KILL".into())), "{step}");
     }
 }

@@ -331,8 +331,13 @@ impl Cold {
                 return Err(Trouble::InDoubt(Failure::new(cause, said).read(READ)));
             }
         }
-        match scribe.ask(remote, &self.watchdog.disarm()).await {
-            Ok(output) if output.success() => {}
+        match (scribe.ask(remote, &self.watchdog.disarm()).await, &copied) {
+            // What failed was refused its lease, or read what k3s was writing.
+            (Ok(output), Err(Trouble::Failed(failure))) if Timer::had_fired(&output) => {
+                let said = "the host's watchdog has started k3s during the copy: the copy is not consistent";
+                return Err(failed("watchdog-fired", format!("{said}. Before that: {}", failure.message)));
+            }
+            (Ok(output), _) if output.success() => {}
             // It can do no harm: it starts what runs already, and ends.
             _ => scribe.note("the watchdog could not be disarmed; it ends by itself")?,
         }

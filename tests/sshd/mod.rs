@@ -29,11 +29,13 @@ pub(crate) struct Options {
     pub(crate) host_keys: Vec<&'static str>,
     /// Further lines of sshd_config.
     pub(crate) config: String,
+    /// Words in front of its command line: a program that starts it elsewhere, such as in another namespace.
+    pub(crate) within: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { path_prefix: None, home: None, host_keys: vec!["ed25519"], config: String::new() }
+        Self { path_prefix: None, home: None, host_keys: vec!["ed25519"], config: String::new(), within: Vec::new() }
     }
 }
 
@@ -44,6 +46,7 @@ pub(crate) struct Sshd {
     child: Child,
     port: u16,
     log: Arc<Log>,
+    within: Vec<String>,
 }
 
 /// What the server says, as it says it.
@@ -71,7 +74,6 @@ impl Sshd {
 
     /// Starts one with these options; it listens when this returns.
     pub(crate) fn start_with(options: &Options) -> Self {
-        let program = find("sshd");
         let dir = tempfile::tempdir().unwrap();
         for kind in &options.host_keys {
             keygen(kind, &dir.path().join(format!("host_{kind}")), "");
@@ -88,17 +90,10 @@ impl Sshd {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = dir.path().join("sshd_config");
             fs::write(&config, config_text(options, dir.path(), port)).unwrap();
-            let mut child = Command::new(&program)
-                .args(["-D", "-e", "-f"])
-                .arg(&config)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
+            let mut child = spawn(&options.within, &config);
             let log = Arc::new(Log::default());
             if listens(&mut child, &log) {
-                return Self { dir, child, port, log };
+                return Self { dir, child, port, log, within: options.within.clone() };
             }
             child.kill().ok();
             child.wait().unwrap();
@@ -121,6 +116,20 @@ impl Sshd {
         self.child.wait().unwrap();
         // One that has ended with its parent needs no end.
         Command::new("kill").arg("-9").args(&sessions).stderr(Stdio::null()).status().unwrap();
+    }
+
+    /// Starts it again after [`Sshd::kill`]: same port, same keys.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(&self.within, &self.dir().join("sshd_config"));
+        assert!(listens(&mut self.child, &self.log), "sshd does not start again:\n{}", self.log());
+    }
+
+    /// Starts it again elsewhere, after it has ended with all that was around it.
+    pub(crate) fn restart_within(&mut self, within: Vec<String>) {
+        self.child.kill().ok();
+        self.child.wait().unwrap();
+        self.within = within;
+        self.start_again();
     }
 
     /// The server's own folder: host keys, `id`, `authorized_keys`.
@@ -184,6 +193,20 @@ impl Drop for Sshd {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+fn spawn(within: &[String], config: &Path) -> Child {
+    let sshd = find("sshd").display().to_string();
+    let words: Vec<&String> = within.iter().chain([&sshd]).collect();
+    Command::new(words[0])
+        .args(&words[1..])
+        .args(["-D", "-e", "-f"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// The processes of sshd that descend from this one: a session has one or, where it is not root's, two.
