@@ -517,11 +517,13 @@ async fn a_follower() {
 async fn a_job_outlives_the_program_that_follows_it_and_another_one_has_its_whole_output_and_end() {
     let site = Site::new();
     let (ran, go) = (site.path("ran"), site.path("go"));
-    let line = format!("echo x >>{ran}; seq 1 1000; until [ -e {go} ]; do sleep 0.05; done; echo last; exit 3");
+    let line =
+        format!("echo x >>{ran}; seq 1 1000; until [ -e {go} ]; do sleep 0.05; done; echo last; exit 3");
     let folder = tempfile::tempdir().unwrap();
     fs::copy(site.sshd.dir().join("id"), folder.path().join("id")).unwrap();
     fs::write(folder.path().join("host_key"), site.sshd.host_key("ed25519")).unwrap();
-    fs::write(folder.path().join("words"), format!("{}\n{}\n{line}\n", site.sshd.port(), site.spool())).unwrap();
+    fs::write(folder.path().join("words"), format!("{}\n{}\n{line}\n", site.sshd.port(), site.spool()))
+        .unwrap();
     let mut follower = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "a_follower", "--ignored"])
         .env("FOLLOWER", folder.path())
@@ -577,7 +579,11 @@ async fn after_a_reboot_a_job_is_in_doubt_and_its_step_says_what_is_right() {
             assert_eq!(ran, "x\n");
             let Action::Job(command) = &step.action else { panic!("{step:?}") };
             let job = Job::new(&spool, "20261122T101500Z-abcd", &step.id, command, HOUR);
-            assert_eq!(glance(&remote, &job).await.state, State::Gone(Why::Rebooted), "it is kept for a person");
+            assert_eq!(
+                glance(&remote, &job).await.state,
+                State::Gone(Why::Rebooted),
+                "it is kept for a person"
+            );
         } else {
             assert_eq!(told.end, Ok(()), "{told:?}");
             assert!(told.log.ends_with("begun\nended\n# exit status 0\n"), "{}", told.log);
@@ -593,7 +599,11 @@ async fn after_a_reboot_the_probe_of_a_step_is_asked_whether_it_is_done() {
         let machine = Mutex::new(Machine::plain());
         let (spool, line, remote) = {
             let machine = machine.lock().await;
-            let release = if done { "" } else { r#"{"kind": "HelmRelease", "metadata": {"namespace": "oas", "name": "old"}}"# };
+            let release = if done {
+                ""
+            } else {
+                r#"{"kind": "HelmRelease", "metadata": {"namespace": "oas", "name": "old"}}"#
+            };
             program(
                 &machine.path("bin").join("k3s"),
                 &format!(
@@ -631,10 +641,16 @@ async fn a_disk_that_a_job_fills_does_not_hide_how_it_ended() {
     assert!(seen.news.starts_with(b"begun\n"), "{seen:?}");
 
     // And where there is no room from the beginning, nothing is started, and that is known.
-    let late = Job::new(&format!("{disk}/spool"), "r", "late", &Command::new("touch").arg(format!("{disk}/ran")), HOUR);
+    let late = Job::new(
+        &format!("{disk}/spool"),
+        "r",
+        "late",
+        &Command::new("touch").arg(format!("{disk}/ran")),
+        HOUR,
+    );
     let refused = ask(&session, &late.start()).await;
     assert_eq!(refused.exit, Exit::Code(3), "{}", refused.complaint());
-    assert!(refused.complaint().contains("No space"), "{}", refused.complaint());
+    assert!(refused.complaint().contains("it was not started; its disk: tmpfs"), "{}", refused.complaint());
     let gone = ask(&session, &Command::new("test -e").arg(format!("{disk}/ran"))).await;
     assert_eq!(gone.exit, Exit::Code(1));
 }
@@ -657,7 +673,10 @@ async fn where_systemd_is_process_1_a_job_is_a_unit_and_ends_with_all_that_left_
     assert_eq!(output, format!("0::/system.slice/fleet-job-r-to-0.7-unit.service\n{}", there.text()));
     let mut left = String::new();
     for _ in 0..100 {
-        left = ask(&session, &Command::new("pgrep -x sleep; systemctl is-active fleet-job-r-to-0.7-unit")).await.text().into_owned();
+        left = ask(&session, &Command::new("pgrep -x sleep; systemctl is-active fleet-job-r-to-0.7-unit"))
+            .await
+            .text()
+            .into_owned();
         if left == "inactive\n" {
             break;
         }
@@ -671,9 +690,203 @@ async fn where_systemd_is_process_1_a_job_is_a_unit_and_ends_with_all_that_left_
         let job = Job::new(&spool, "r", step, &Command::new(line), deadline);
         start(&session, &job).await;
         if how == How::Stopped {
-            assert!(ask(&session, &Command::new("systemctl stop").arg(format!("fleet-job-r-{step}"))).await.success());
+            assert!(
+                ask(&session, &Command::new("systemctl stop").arg(format!("fleet-job-r-{step}")))
+                    .await
+                    .success()
+            );
         }
         let (state, _) = follow(&session, &job).await;
         assert_eq!(state, State::Ended(how, Exit::Signal("KILL".into())), "{step}");
     }
+}
+
+// ---- timers
+
+fn armed(machine: &Machine) -> (Timer, String) {
+    let (spool, undone) = (machine.path("spool"), machine.path("undone").display().to_string());
+    let undo = Command::new("echo undone >>").arg(&undone);
+    (Timer::new(spool.to_str().unwrap(), "r-to-0.7-hold", &undo), undone)
+}
+
+/// Ends the lease, as time would.
+fn expire(timer: &Timer) {
+    let lease = Path::new(timer.folder()).join("lease");
+    fs::write(lease.with_extension("test"), "0\n").unwrap();
+    fs::rename(lease.with_extension("test"), lease).unwrap();
+}
+
+#[tokio::test]
+async fn a_timer_undoes_once_when_its_lease_is_over_and_says_so_when_it_is_disarmed() {
+    for machine in [Machine::plain(), Machine::systemd()] {
+        let session = connect(&machine.sshd().host()).await.unwrap();
+        let (timer, undone) = armed(&machine);
+        for _ in 0..2 {
+            let answer = ask(&session, &timer.arm(HOUR, 2 * HOUR)).await;
+            assert!(answer.success(), "{}", answer.complaint());
+            assert_eq!(Timer::outlives_reboot(&answer), machine.is_systemd());
+        }
+        assert!(ask(&session, &timer.is_waiting()).await.success());
+        assert!(ask(&session, &timer.guard(HOUR, &Command::new("true"))).await.success());
+        expire(&timer);
+        comes_true("it is undone", || Path::new(timer.folder()).join("undone").exists()).await;
+        assert!(!ask(&session, &timer.is_waiting()).await.success());
+        let late = ask(&session, &timer.guard(HOUR, &Command::new("echo changed"))).await;
+        assert_eq!(
+            (late.exit.clone(), late.text().as_ref()),
+            (Exit::Code(3), ""),
+            "no change without a timer"
+        );
+        let again = ask(&session, &timer.arm(HOUR, HOUR)).await;
+        assert_eq!(again.exit, Exit::Code(1), "an id that has fired is not armed again");
+        let disarmed = ask(&session, &timer.disarm()).await;
+        assert!(disarmed.success() && Timer::had_fired(&disarmed), "{disarmed:?}");
+        assert_eq!(read(&undone), "undone\n", "once");
+        assert!(!machine.path("spool").exists());
+        assert_eq!(
+            fs::read_dir(machine.path("units"))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| path.is_file())
+                .count(),
+            0
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_timer_that_is_disarmed_in_time_undoes_nothing_and_leaves_nothing() {
+    for machine in [Machine::plain(), Machine::systemd()] {
+        let session = connect(&machine.sshd().host()).await.unwrap();
+        let (timer, undone) = armed(&machine);
+        assert!(ask(&session, &timer.arm(HOUR, HOUR)).await.success());
+        let pid = read(Path::new(timer.folder()).join("pid"));
+        let disarmed = ask(&session, &timer.disarm()).await;
+        assert!(disarmed.success() && !Timer::had_fired(&disarmed), "{disarmed:?}");
+        let left = ask(&session, &Command::new("kill -0").arg(pid.trim())).await;
+        assert!(!left.success(), "the loop has ended");
+        assert!(!machine.path("spool").exists() && !Path::new(&undone).exists());
+        assert!(ask(&session, &timer.disarm()).await.success(), "disarming twice does no harm");
+    }
+}
+
+#[tokio::test]
+async fn under_systemd_a_timer_outlives_a_reboot_and_its_own_death_and_without_it_the_doctor_tells_of_it() {
+    let mut machine = Machine::systemd();
+    let (timer, undone) = armed(&machine);
+    let session = connect(&machine.sshd().host()).await.unwrap();
+    assert!(ask(&session, &timer.arm(HOUR, 2 * HOUR)).await.success());
+    machine.reboot();
+    let session = connect(&machine.sshd().host()).await.unwrap();
+    let mut waiting = false;
+    for _ in 0..100 {
+        waiting = waiting || ask(&session, &timer.is_waiting()).await.success();
+    }
+    assert!(waiting, "it waits again, with its lease anew");
+    let boot = Path::new(timer.folder()).join("boot");
+    comes_true("it knows the new boot", || read(&boot).contains("000000000002")).await;
+    let pid = read(Path::new(timer.folder()).join("pid"));
+    assert!(ask(&session, &Command::new("kill -KILL").arg(pid.trim())).await.success());
+    comes_true("another took its place", || read(Path::new(timer.folder()).join("pid")) != pid).await;
+    assert!(!Path::new(&undone).exists());
+    expire(&timer);
+    comes_true("it is undone", || Path::new(timer.folder()).join("undone").exists()).await;
+    machine.reboot();
+    let session = connect(&machine.sshd().host()).await.unwrap();
+    let disarmed = ask(&session, &timer.disarm()).await;
+    assert!(Timer::had_fired(&disarmed), "{disarmed:?}");
+    assert_eq!(read(&undone), "undone\n", "once, also after another reboot");
+
+    let mut machine = Machine::plain();
+    let (timer, undone) = armed(&machine);
+    let session = connect(&machine.sshd().host()).await.unwrap();
+    assert!(ask(&session, &timer.arm(HOUR, 2 * HOUR)).await.success());
+    machine.reboot();
+    let session = connect(&machine.sshd().host()).await.unwrap();
+    assert!(!ask(&session, &timer.is_waiting()).await.success());
+    let question = Leftovers::on(machine.path("spool").to_str().unwrap());
+    let (found, _) = question.read(&ask(&session, &question.command()).await).unwrap();
+    assert_eq!(found[0].now, Now::NotUndone);
+    assert!(found[0].clean().is_none());
+    // What the doctor says to type does what it should.
+    assert!(ask(&session, &shell(&found[0].by_hand().unwrap())).await.success());
+    assert_eq!(read(&undone), "undone\n");
+    let (found, _) = question.read(&ask(&session, &question.command()).await).unwrap();
+    assert!(ask(&session, &found[0].clean().unwrap()).await.success());
+    assert!(!machine.path("spool").exists());
+}
+
+// ---- the doctor
+
+fn doctor(site: &Site, words: &[&str]) -> (i32, String) {
+    let inventory = site.folder.path().join("clusters.toml");
+    fs::write(
+        &inventory,
+        format!(
+            "[clusters.acme]\naddress = \"127.0.0.1\"\nport = {}\nuser = {:?}\nidentity = [{:?}]\nagent = false\nhost_key = {:?}\n\
+             paths = {{ spool = {:?} }}\n",
+            site.sshd.port(),
+            sshd::user(),
+            site.sshd.dir().join("id"),
+            site.sshd.host_key("ed25519"),
+            site.spool()
+        ),
+    )
+    .unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("fleet").unwrap();
+    let done =
+        command.arg("--inventory").arg(&inventory).args(["doctor", "--all"]).args(words).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    (done.status.code().unwrap(), said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_lists_what_is_left_and_removes_only_what_is_over() {
+    let site = Site::new();
+    assert_eq!(doctor(&site, &[]), (0, "acme: nothing left\n".to_owned()));
+    let session = connect(&site.sshd.host()).await.unwrap();
+    let runs = site.job("to-0.7/runs", &Command::new("sleep 1000"));
+    let over = site.job("to-0.7/over", &Command::new("exit 2"));
+    let timer = Timer::new(&site.spool(), "k3s-b", &Command::new("true"));
+    start(&session, &runs).await;
+    start(&session, &over).await;
+    follow(&session, &over).await;
+    assert!(ask(&session, &timer.arm(HOUR, HOUR)).await.success());
+    fs::create_dir(Path::new(&site.spool()).join("job-\u{1b}[31m strange")).unwrap();
+
+    let (code, said) = doctor(&site, &[]);
+    assert_eq!(code, 1, "{said}");
+    let spool = site.spool();
+    for part in [
+        "acme: 3 left, 1 more that cannot be listed",
+        "ended with exit status 2",
+        &format!(
+            "20261122T101500Z-abcd-to-0.7-runs: on the host: tail -f {spool}/job-20261122T101500Z-abcd-to-0.7-runs/out"
+        ),
+        "20261122T101500Z-abcd-to-0.7-over: fleet doctor --on acme --clean",
+        "armed: fires in",
+    ] {
+        assert!(said.contains(part), "{part}:\n{said}");
+    }
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    let (_, json) = doctor(&site, &["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let left = json["acme"]["found"]["left"].as_array().unwrap();
+    assert_eq!(left.len(), 3, "{json}");
+    let of_run =
+        |row: &&serde_json::Value| row["run"] == "20261122T101500Z-abcd" && row["step"] == "to-0.7-runs";
+    assert_eq!(left.iter().filter(of_run).count(), 1, "{json}");
+
+    let (code, said) = doctor(&site, &["--clean"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("acme: 2 left, 1 removed"), "{said}");
+    assert_eq!(glance(&session, &runs).await.state, State::Running);
+    assert!(ask(&session, &timer.is_waiting()).await.success());
+
+    assert!(ask(&session, &runs.end()).await.success());
+    assert!(ask(&session, &timer.disarm()).await.success());
+    fs::remove_dir(Path::new(&site.spool()).join("job-\u{1b}[31m strange")).unwrap();
+    assert_eq!(doctor(&site, &["--clean"]), (0, "acme: nothing left, 1 removed\n".to_owned()));
+    assert!(!Path::new(&site.spool()).exists());
+    drop(site.sshd);
 }

@@ -335,10 +335,22 @@ mod tests {
         assert_eq!(State::read("ended itself 0 now"), State::Ended(How::Itself, Exit::Code(0)));
         assert_eq!(State::read("ended itself 0 before"), State::Ended(How::Itself, Exit::Code(0)));
         assert_eq!(State::read("ended itself 200 now"), State::Ended(How::Itself, Exit::Code(200)));
-        assert_eq!(State::read("ended overdue 143 now"), State::Ended(How::Overdue, Exit::Signal("TERM".into())));
+        assert_eq!(
+            State::read("ended overdue 143 now"),
+            State::Ended(How::Overdue, Exit::Signal("TERM".into()))
+        );
         assert_eq!(State::read("ended stopped 1 now"), State::Ended(How::Stopped, Exit::Code(1)));
         assert_eq!(State::read("ended stopped 1 before"), State::Gone(Why::Rebooted));
-        for words in ["", "ended", "ended itself 0", "ended itself -1 now", "ended itself 256 now", "ended  0 now", "fine", "ended itself 0 now now"] {
+        for words in [
+            "",
+            "ended",
+            "ended itself 0",
+            "ended itself -1 now",
+            "ended itself 256 now",
+            "ended  0 now",
+            "fine",
+            "ended itself 0 now now",
+        ] {
             assert_eq!(State::read(words), State::Strange, "{words:?}");
         }
     }

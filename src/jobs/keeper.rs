@@ -79,10 +79,11 @@ pub(super) const START: &str = r#"
 mask=$(umask)
 umask 077
 d=$1 began=
+no() { cat "$d/log" >&2 2>/dev/null; echo "it was not started; its disk: $(df -Pk "$d" | tail -n 1)" >&2; exit 3; }
 mkdir -p "$d" || exit 3
 if [ ! -e "$d/pid" ]; then
-    [ -e "$d/line" ] || put line "$2" || exit 3
-    put about "$3" && put keep "$4" || exit 3
+    [ -e "$d/line" ] || put line "$2" || no
+    put about "$3" && put keep "$4" || no
 fi
 [ "$(cat "$d/line")" = "$(printf '%s\n' "$2")" ] || { echo "this id stands for another command" >&2; exit 4; }
 if [ ! -e "$d/pid" ]; then
@@ -90,7 +91,7 @@ if [ ! -e "$d/pid" ]; then
         systemd-run --quiet --collect --unit="$5" --description="fleet: $3" --property=UMask=0077 --property=TimeoutStopSec=30 \
             --property=RuntimeMaxSec=$(($6 + 120)) --setenv=HOME="$HOME" --setenv=PATH="$PATH" \
             sh "$d/keep" "$d" "$6" "$7" "$8" "$mask" 2>"$d/log" || [ -e "$d/pid" ] || { sleep 1; [ -e "$d/pid" ]; } ||
-            { cat "$d/log" >&2; exit 3; }
+            no
     else
         setsid sh "$d/keep" "$d" "$6" "$7" "$8" "$mask" </dev/null >>"$d/log" 2>&1 &
         began=$!
@@ -99,7 +100,7 @@ fi
 tries=0
 until [ -e "$d/pid" ]; do
     tries=$((tries + 1)); [ $tries -lt 200 ] || exit 5
-    if [ -n "$began" ] && ! kill -0 "$began" 2>/dev/null && [ ! -e "$d/pid" ]; then cat "$d/log" >&2; exit 3; fi
+    if [ -n "$began" ] && ! kill -0 "$began" 2>/dev/null && [ ! -e "$d/pid" ]; then no; fi
     sleep 0.1
 done
 "#;

@@ -12,6 +12,9 @@ use crate::remote::{Command, Output, quote};
 /// How many are told of one host.
 const MOST: u32 = 200;
 
+/// After so many seconds one that has not started will not.
+const STARTS_WITHIN: u64 = 120;
+
 /// Lists them. `$1` the spool, `$2` the mark, `$3` how many at most. A timer's state comes from its marks and its process. A folder whose name
 /// `fleet` would not have made is counted, not named.
 const LIST: &str = r#"
@@ -144,7 +147,7 @@ impl Leftovers {
 
     fn leftover(&self, kind: &str, id: &str, age: u64, state: &str) -> Option<Leftover> {
         let (kind, (now, state)) = match kind {
-            "job" => (Kind::Job, of_job(&State::read(state))),
+            "job" => (Kind::Job, of_job(&State::read(state), age)),
             "timer" => (Kind::Timer, of_timer(state)),
             _ => return None,
         };
@@ -155,8 +158,9 @@ impl Leftovers {
     }
 }
 
-fn of_job(state: &State) -> (Now, String) {
+fn of_job(state: &State, age: u64) -> (Now, String) {
     let now = match state {
+        State::Starting if age > STARTS_WITHIN => return (Now::Over, "never started".to_owned()),
         State::Running | State::Starting => Now::Alive,
         State::Ended(How::Itself | How::Overdue | How::Stopped, _) | State::Absent => Now::Over,
         State::Gone(Why::Rebooted | Why::Vanished) | State::Strange => Now::InDoubt,
@@ -173,7 +177,10 @@ fn of_timer(state: &str) -> (Now, String) {
         "dead" => (Now::NotUndone, "dead: it ended before its lease, and the change was not undone"),
         armed => match armed.strip_prefix("armed ").and_then(|left| left.parse::<u64>().ok()) {
             Some(left) => {
-                return (Now::Alive, format!("armed: fires in {} unless renewed", crate::form::seconds(left)));
+                return (
+                    Now::Alive,
+                    format!("armed: fires in {} unless renewed", crate::form::seconds(left)),
+                );
             }
             None => (Now::NotUndone, "in doubt: its files on the spool are damaged"),
         },
@@ -235,7 +242,11 @@ mod tests {
             [
                 (Now::Alive, "running", Some("tail -f /spool/job-r-s/out".into())),
                 (Now::Over, "ended with exit status 0", None),
-                (Now::Alive, "armed: fires in 1 m 10 s unless renewed", Some("cat /spool/timer-k3s-b/undo".into())),
+                (
+                    Now::Alive,
+                    "armed: fires in 1 m 10 s unless renewed",
+                    Some("cat /spool/timer-k3s-b/undo".into())
+                ),
                 (
                     Now::NotUndone,
                     "dead: it ended before its lease, and the change was not undone",

@@ -51,7 +51,8 @@ pub async fn carry<R: Remote>(
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
     if command.input().is_some() || command.is_sensitive() {
-        let said = format!("{} would leave a secret on the host's disk; a job takes none. Not started", step.id);
+        let said =
+            format!("{} would leave a secret on the host's disk; a job takes none. Not started", step.id);
         return Err(failed("job-with-a-secret", said));
     }
     let job = Job::new(place.spool, place.run, &step.id, command, step.deadline);
@@ -149,13 +150,19 @@ impl<R: Remote> Follow<'_, R> {
                 State::Starting if asked.elapsed() < STARTS_WITHIN => {}
                 State::Starting => {
                     let within = STARTS_WITHIN.as_secs();
-                    return Err(self.doubt("job-not-started", format!("it was not seen to start within {within} s")));
+                    return Err(
+                        self.doubt("job-not-started", format!("it was not seen to start within {within} s"))
+                    );
                 }
                 State::Strange => {
-                    return Err(self.doubt("strange-answer", "its files on the host's spool are damaged".to_owned()));
+                    return Err(
+                        self.doubt("strange-answer", "its files on the host's spool are damaged".to_owned())
+                    );
                 }
                 State::Absent => return Ok(Came::Gone("somebody removed it from the host's spool")),
-                State::Gone(Why::Rebooted) => return Ok(Came::Gone("the host was started anew while it ran")),
+                State::Gone(Why::Rebooted) => {
+                    return Ok(Came::Gone("the host was started anew while it ran"));
+                }
                 State::Gone(Why::Vanished) => {
                     return Ok(Came::Gone("it runs no more, and its end was not written down"));
                 }
@@ -233,26 +240,40 @@ impl<R: Remote> Follow<'_, R> {
             How::Itself => Err(failed("command-failed", format!("`{line}` ended with {exit}: {said}"))),
             How::Overdue => {
                 let seconds = step.deadline.as_secs();
-                Err(failed("deadline", format!("`{line}` took longer than {seconds} s and the host ended it: {said}")))
+                Err(failed(
+                    "deadline",
+                    format!("`{line}` took longer than {seconds} s and the host ended it: {said}"),
+                ))
             }
-            How::Stopped => {
-                Err(failed("job-stopped", format!("`{line}` was ended on request, by somebody on the host: {said}")))
-            }
+            How::Stopped => Err(failed(
+                "job-stopped",
+                format!("`{line}` was ended on request, by somebody on the host: {said}"),
+            )),
         }
     }
 
     /// What the step's redo rule says about a job whose end nobody knows: whether to start it anew. `false`: it is done.
-    async fn settle(&mut self, redo: &Redo, why: &'static str, scribe: &mut Scribe<'_>) -> Result<bool, Trouble> {
+    async fn settle(
+        &mut self,
+        redo: &Redo,
+        why: &'static str,
+        scribe: &mut Scribe<'_>,
+    ) -> Result<bool, Trouble> {
         match redo {
             Redo::Never => Err(self.doubt("job-gone", why.to_owned())),
             Redo::Repeatable => Ok(true),
             Redo::Unless(probe) => {
                 let left = self.ends.saturating_duration_since(Instant::now());
                 // A cluster that has just come up again answers late; its silence is not a "no".
-                wait::until(self.remote, &Probe::ClusterReady, &[], left, scribe).await.map_err(|trouble| {
-                    let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
-                    self.doubt("job-gone", format!("{why}, and the cluster cannot be asked: {}", failure.message))
-                })?;
+                wait::until(self.remote, &Probe::ClusterReady, &[], left, scribe).await.map_err(
+                    |trouble| {
+                        let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
+                        self.doubt(
+                            "job-gone",
+                            format!("{why}, and the cluster cannot be asked: {}", failure.message),
+                        )
+                    },
+                )?;
                 let output = self.answer(&probes::ask(probe), scribe).await?;
                 if !output.success() {
                     let said = format!("{why}, and the cluster cannot be asked: {}", output.complaint());

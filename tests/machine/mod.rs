@@ -85,6 +85,11 @@ impl Machine {
         &self.sshd
     }
 
+    /// Whether its process 1 is systemd.
+    pub(crate) fn is_systemd(&self) -> bool {
+        self.systemd
+    }
+
     /// A file or folder that it shares with the tests.
     pub(crate) fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
@@ -115,7 +120,10 @@ impl Drop for Machine {
 /// Starts process 1 and waits until it is there.
 fn first(folder: &Path, systemd: bool, disk: Option<&str>, boots: u32) -> Child {
     let user = crate::sshd::user();
-    assert_eq!(user, "root", "only root can make a machine of namespaces: run the tests as root, as in a container");
+    assert_eq!(
+        user, "root",
+        "only root can make a machine of namespaces: run the tests as root, as in a container"
+    );
     if systemd {
         let there = Path::new("/lib/systemd/systemd").exists() && Path::new("/usr/bin/systemd-run").exists();
         assert!(there, "systemd is not here: install Debian's systemd (apt-get install systemd)");
@@ -126,7 +134,16 @@ fn first(folder: &Path, systemd: bool, disk: Option<&str>, boots: u32) -> Child 
     let script = format!("{BEFORE}{}", if systemd { SYSTEMD } else { PLAIN });
     let log = fs::File::create(folder.join(format!("boot-{boots}.log"))).unwrap();
     let mut child = Command::new("unshare")
-        .args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--cgroup", "--uts", "--ipc"])
+        .args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child=KILL",
+            "--mount-proc",
+            "--cgroup",
+            "--uts",
+            "--ipc",
+        ])
         .args(["sh", "-c", &script, "machine"])
         .arg(folder)
         .arg(disk.unwrap_or_default())

@@ -35,7 +35,13 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { path_prefix: None, home: None, host_keys: vec!["ed25519"], config: String::new(), within: Vec::new() }
+        Self {
+            path_prefix: None,
+            home: None,
+            host_keys: vec!["ed25519"],
+            config: String::new(),
+            within: Vec::new(),
+        }
     }
 }
 
