@@ -9,18 +9,19 @@ use std::fs;
 use std::io::{Write, sink};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use fleet::event::{Event, Failure, What};
-use fleet::inventory::Host;
+use fleet::event::{Event, Failure, StepEnd, What};
+use fleet::inventory::{Cluster, Host};
 use fleet::jobs::{How, Job, Leftovers, Now, Seen, State, Timer, Why};
 use fleet::journal::{self, Journal};
-use fleet::plan::{Action, Class, Probe, Redo, Step};
+use fleet::plan::{Action, Class, Plan, Probe, Redo, Step};
 use fleet::remote::{Command, Exit, Output, Remote, RemoteError};
 use fleet::run::job::{Place, carry};
-use fleet::run::{Scribe, Trouble};
+use fleet::run::{Scribe, Trouble, Wish};
 use fleet::ssh::{Session, connect};
+use fleet::state::{Run, RunFolder};
 use machine::Machine;
 use proxy::{Proxy, Way};
 use sshd::{Options, Sshd};
@@ -889,4 +890,61 @@ async fn the_doctor_lists_what_is_left_and_removes_only_what_is_over() {
     assert_eq!(doctor(&site, &["--clean"]), (0, "acme: nothing left, 1 removed\n".to_owned()));
     assert!(!Path::new(&site.spool()).exists());
     drop(site.sshd);
+}
+
+// ---- a plan
+
+#[tokio::test]
+async fn a_plan_with_a_job_is_carried_out_and_its_text_says_that_the_host_has_it() {
+    let site = Site::new();
+    let session = connect(&site.sshd.host()).await.unwrap();
+    let mut step = job_step("echo counted; exit 0", Redo::Repeatable);
+    step.class = Class::ReadOnly;
+    let plan = Plan {
+        schema: fleet::plan::SCHEMA,
+        cluster: "acme".into(),
+        migration: "to-0.7".into(),
+        from: "0.6".parse().unwrap(),
+        to: "0.7".parse().unwrap(),
+        apps: Vec::new(),
+        steps: vec![step],
+        notes: Vec::new(),
+        rest: Vec::new(),
+    };
+    let stored: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
+    assert_eq!(stored, plan);
+    let text = fleet::report::plan_text(&plan);
+    assert!(text.contains("$ sh -c 'echo counted; exit 0'\n      on the host's own account"), "{text}");
+
+    let here = tempfile::tempdir().unwrap();
+    let run = Run {
+        schema: fleet::state::SCHEMA,
+        id: "20261122T101500Z-abcd".into(),
+        started: "2026-11-22T10:15:00Z".parse().unwrap(),
+        by: "operator@desk".into(),
+        fleet: "0.1.0".into(),
+        typed: Vec::new(),
+        target: plan.to,
+        clusters: vec!["acme".into()],
+        acknowledged: Vec::new(),
+    };
+    let folder = RunFolder::create(here.path(), &run).unwrap().cluster("acme").unwrap();
+    let mut cluster = Cluster::new("acme", "127.0.0.1");
+    cluster.paths.spool = site.spool();
+    let wish = Wish {
+        cluster: &cluster,
+        target: plan.to,
+        acknowledged: &[],
+        folder: &folder,
+        backups: &here.path().join("backups"),
+        stop: &AtomicBool::new(false),
+    };
+    let rung = folder.rung(&plan.migration).unwrap();
+    let mut journal = Journal::create(&folder.journal(), "acme", None).unwrap();
+    let done = fleet::run::carry_out(&session, &plan, wish, &rung, &mut journal).await.unwrap();
+    assert_eq!(done, Ok(()));
+    assert!(read(rung.join("steps/to-0.7-long.log")).contains("\ncounted\n# exit status 0\n"));
+    let ended = journal::read(&folder.journal()).unwrap();
+    assert!(ended.iter().any(|event| matches!(event.what, What::StepEnded { end: StepEnd::Done, .. })));
+    assert!(!Path::new(&site.spool()).exists());
 }

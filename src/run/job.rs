@@ -67,24 +67,22 @@ pub async fn carry<R: Remote>(
     };
     let mut began = Instant::now();
     scribe.log(format!("$ {}\n", command.line()).as_bytes())?;
-    for start in 0.. {
-        let why = match follow.to_the_end(scribe).await? {
+    for _ in 0..=RESTARTS {
+        let why = match follow.until_it_ends(scribe).await? {
             Came::Ended(how, exit) => return follow.judge(step, how, &exit, began, scribe).await,
             Came::Gone(why) => why,
         };
         scribe.ran(command.line(), why, millis(began))?;
         began = Instant::now();
-        let again = start < RESTARTS && follow.settle(&step.redo, why, scribe).await?;
-        if start >= RESTARTS {
-            return Err(follow.doubt("job-gone", format!("{why}, {} times in this step", RESTARTS + 1)));
-        }
+        let again = follow.settle(&step.redo, why, scribe).await?;
         follow.clean(scribe).await?;
         if !again {
             return Ok(());
         }
         scribe.note(format!("{why}; the step may be repeated: started anew"))?;
     }
-    Ok(())
+    let said = format!("{} times in this step it was gone without an end", RESTARTS + 1);
+    Err(follow.doubt("job-gone", &said))
 }
 
 /// What became of a job.
@@ -109,7 +107,7 @@ struct Follow<'a, R> {
 }
 
 impl<R: Remote> Follow<'_, R> {
-    async fn to_the_end(&mut self, scribe: &mut Scribe<'_>) -> Result<Came, Trouble> {
+    async fn until_it_ends(&mut self, scribe: &mut Scribe<'_>) -> Result<Came, Trouble> {
         let started = self.answer(&self.job.start(), scribe).await?;
         match started.exit {
             Exit::Code(3) => {
@@ -135,7 +133,7 @@ impl<R: Remote> Follow<'_, R> {
                 Err(error) => {
                     unreadable += 1;
                     if unreadable >= UNREADABLE {
-                        return Err(self.doubt("strange-answer", printable(&error.to_string())));
+                        return Err(self.doubt("strange-answer", &printable(&error.to_string())));
                     }
                     self.rest().await;
                     continue;
@@ -151,13 +149,11 @@ impl<R: Remote> Follow<'_, R> {
                 State::Starting => {
                     let within = STARTS_WITHIN.as_secs();
                     return Err(
-                        self.doubt("job-not-started", format!("it was not seen to start within {within} s"))
+                        self.doubt("job-not-started", &format!("it was not seen to start within {within} s"))
                     );
                 }
                 State::Strange => {
-                    return Err(
-                        self.doubt("strange-answer", "its files on the host's spool are damaged".to_owned())
-                    );
+                    return Err(self.doubt("strange-answer", "its files on the host's spool are damaged"));
                 }
                 State::Absent => return Ok(Came::Gone("somebody removed it from the host's spool")),
                 State::Gone(Why::Rebooted) => {
@@ -182,7 +178,7 @@ impl<R: Remote> Follow<'_, R> {
     async fn answer(&mut self, command: &Command, scribe: &mut Scribe<'_>) -> Result<Output, Trouble> {
         loop {
             if Instant::now() >= self.ends {
-                let said = "the host did not tell of its end in the step's time".to_owned();
+                let said = "the host did not tell of its end in the step's time";
                 return Err(self.doubt("deadline", said));
             }
             match scribe.quietly(self.remote, command).await {
@@ -193,7 +189,7 @@ impl<R: Remote> Follow<'_, R> {
                 }
                 Err(error) if error.in_doubt() => self.sent = true,
                 Err(RemoteError::Refused(_)) if self.sent => {}
-                Err(error) if self.sent => return Err(self.doubt(error.kind(), error.to_string())),
+                Err(error) if self.sent => return Err(self.doubt(error.kind(), &error.to_string())),
                 Err(error) => return Err(super::scribe::lost(&error)),
             }
             self.rest().await;
@@ -260,7 +256,7 @@ impl<R: Remote> Follow<'_, R> {
         scribe: &mut Scribe<'_>,
     ) -> Result<bool, Trouble> {
         match redo {
-            Redo::Never => Err(self.doubt("job-gone", why.to_owned())),
+            Redo::Never => Err(self.doubt("job-gone", why)),
             Redo::Repeatable => Ok(true),
             Redo::Unless(probe) => {
                 let left = self.ends.saturating_duration_since(Instant::now());
@@ -270,14 +266,14 @@ impl<R: Remote> Follow<'_, R> {
                         let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
                         self.doubt(
                             "job-gone",
-                            format!("{why}, and the cluster cannot be asked: {}", failure.message),
+                            &format!("{why}, and the cluster cannot be asked: {}", failure.message),
                         )
                     },
                 )?;
                 let output = self.answer(&probes::ask(probe), scribe).await?;
                 if !output.success() {
                     let said = format!("{why}, and the cluster cannot be asked: {}", output.complaint());
-                    return Err(self.doubt("job-gone", said));
+                    return Err(self.doubt("job-gone", &said));
                 }
                 match probes::judge(probe, &output.text()) {
                     Progress::Reached(what) => {
@@ -299,7 +295,7 @@ impl<R: Remote> Follow<'_, R> {
         scribe.note(format!("the host's spool was not cleaned; later: fleet doctor --on {cluster} --clean"))
     }
 
-    fn doubt(&self, cause: &str, why: String) -> Trouble {
+    fn doubt(&self, cause: &str, why: &str) -> Trouble {
         let said = format!(
             "nobody knows yet how the step's job ended: {why}. It belongs to the host and may still run. Look with: fleet doctor --on {}",
             self.place.cluster
