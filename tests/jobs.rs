@@ -41,9 +41,15 @@ impl Site {
     /// Sessions find stand-ins first on their path: a `systemctl` that has nothing to say, so that nothing here is given to the systemd of
     /// the machine that runs the tests.
     fn new() -> Self {
+        Self::with_shell("dash")
+    }
+
+    /// Whose `sh` is this shell.
+    fn with_shell(shell: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let bin = folder.path().join("bin");
         fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::symlink(format!("/bin/{shell}"), bin.join("sh")).unwrap();
         program(&bin.join("systemctl"), "exit 1");
         Self { sshd: Sshd::start_with(&Options { path_prefix: Some(bin), ..Options::default() }), folder }
     }
@@ -68,6 +74,11 @@ fn program(path: &Path, body: &str) {
 
 fn shell(line: &str) -> Command {
     Command::new("sh -c").arg(line)
+}
+
+/// What `seq 1 LAST` prints.
+fn numbers(last: u32) -> String {
+    (1..=last).fold(String::new(), |text, n| text + &n.to_string() + "\n")
 }
 
 async fn ask(remote: &impl Remote, command: &Command) -> Output {
@@ -123,55 +134,57 @@ fn read(path: impl AsRef<Path>) -> String {
 
 #[tokio::test]
 async fn a_job_has_its_whole_output_and_its_exit_status() {
-    let site = Site::new();
-    let session = connect(&site.sshd.host()).await.unwrap();
-    for (number, (line, end, said)) in [
-        ("echo out; echo err >&2; exit 7", Exit::Code(7), "out\nerr\n"),
-        ("seq 1 20000; printf 'no line end'", Exit::Code(0), ""),
-        ("kill -SEGV $$", Exit::Signal("SEGV".into()), ""),
-        ("exit 255", Exit::Code(255), ""),
-        ("nothing-of-this-name 2>/dev/null", Exit::Code(127), ""),
-        ("echo \"it's $0 and \\$(this)\"; cat", Exit::Code(0), ""),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let job = site.job(&format!("to-0.7/{number}"), &Command::new(line));
-        start(&session, &job).await;
-        let (state, output) = follow(&session, &job).await;
-        assert_eq!(state, State::Ended(How::Itself, end), "{line}");
-        if number == 1 {
-            let whole: String = (1..=20000).map(|n| format!("{n}\n")).collect();
-            assert!(output == whole + "no line end", "{} bytes", output.len());
-        } else if !said.is_empty() {
-            assert_eq!(output, said, "{line}");
+    for site in [Site::with_shell("dash"), Site::with_shell("bash")] {
+        let session = connect(&site.sshd.host()).await.unwrap();
+        for (number, (line, end, said)) in [
+            ("echo out; echo err >&2; exit 7", Exit::Code(7), "out\nerr\n"),
+            ("seq 1 20000; printf 'no line end'", Exit::Code(0), ""),
+            ("kill -SEGV $$", Exit::Signal("SEGV".into()), ""),
+            ("exit 255", Exit::Code(255), ""),
+            ("nothing-of-this-name 2>/dev/null", Exit::Code(127), ""),
+            ("echo \"it's $0 and \\$(this)\"; cat", Exit::Code(0), ""),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let job = site.job(&format!("to-0.7/{number}"), &Command::new(line));
+            start(&session, &job).await;
+            let (state, output) = follow(&session, &job).await;
+            assert_eq!(state, State::Ended(How::Itself, end), "{line}");
+            if number == 1 {
+                let whole = numbers(20000);
+                assert!(output == whole + "no line end", "{} bytes", output.len());
+            } else if !said.is_empty() {
+                assert_eq!(output, said, "{line}");
+            }
+            assert!(ask(&session, &job.clean()).await.success());
+            assert_eq!(glance(&session, &job).await.state, State::Absent);
         }
-        assert!(ask(&session, &job.clean()).await.success());
-        assert_eq!(glance(&session, &job).await.state, State::Absent);
+        assert!(!Path::new(&site.spool()).exists(), "the spool is clean when nothing is on it");
     }
-    assert!(!Path::new(&site.spool()).exists(), "the spool is clean when nothing is on it");
 }
 
 #[tokio::test]
 async fn a_job_started_twice_even_at_the_same_time_runs_once() {
-    let site = Site::new();
-    let session = connect(&site.sshd.host()).await.unwrap();
-    let ran = site.path("ran");
-    let job = site.job("to-0.7/once", &Command::new("echo $$ >>").arg(&ran).fixed("; sleep 1"));
-    let command = job.start();
-    let starts = futures::future::join_all((0..8).map(|_| ask(&session, &command))).await;
-    for started in starts {
-        assert!(started.success(), "{}", started.complaint());
-    }
-    start(&session, &job).await;
-    assert_eq!(follow(&session, &job).await.0, State::Ended(How::Itself, Exit::Code(0)));
-    // Also when it is over.
-    start(&session, &job).await;
-    assert_eq!(read(&ran).lines().count(), 1, "{}", read(&ran));
+    for site in [Site::with_shell("dash"), Site::with_shell("bash")] {
+        let session = connect(&site.sshd.host()).await.unwrap();
+        let ran = site.path("ran");
+        let job = site.job("to-0.7/once", &Command::new("echo $$ >>").arg(&ran).fixed("; sleep 1"));
+        let command = job.start();
+        let starts = futures::future::join_all((0..8).map(|_| ask(&session, &command))).await;
+        for started in starts {
+            assert!(started.success(), "{}", started.complaint());
+        }
+        start(&session, &job).await;
+        assert_eq!(follow(&session, &job).await.0, State::Ended(How::Itself, Exit::Code(0)));
+        // Also when it is over.
+        start(&session, &job).await;
+        assert_eq!(read(&ran).lines().count(), 1, "{}", read(&ran));
 
-    let other = site.job("to-0.7/once", &Command::new("echo other"));
-    let refused = ask(&session, &other.start()).await;
-    assert_eq!(refused.exit, Exit::Code(4), "{}", refused.complaint());
+        let other = site.job("to-0.7/once", &Command::new("echo other"));
+        let refused = ask(&session, &other.start()).await;
+        assert_eq!(refused.exit, Exit::Code(4), "{}", refused.complaint());
+    }
 }
 
 #[tokio::test]
@@ -189,31 +202,33 @@ async fn a_start_that_died_half_way_does_no_harm() {
 
 #[tokio::test]
 async fn at_its_deadline_the_host_ends_a_job_with_its_grandchildren() {
-    let site = Site::new();
-    let session = connect(&site.sshd.host()).await.unwrap();
-    let line = "(trap '' TERM; sh -c 'echo $$; exec sleep 1000') & sleep 1000";
-    let job = Job::new(&site.spool(), "r", "to-0.7/long", &Command::new(line), Duration::from_secs(2));
-    start(&session, &job).await;
-    let (state, output) = follow(&session, &job).await;
-    assert_eq!(state, State::Ended(How::Overdue, Exit::Signal("TERM".into())));
-    comes_true("the grandchild that takes no TERM is gone", || !alive(&output)).await;
+    for site in [Site::with_shell("dash"), Site::with_shell("bash")] {
+        let session = connect(&site.sshd.host()).await.unwrap();
+        let line = "(trap '' TERM; sh -c 'echo $$; exec sleep 1000') & sleep 1000";
+        let job = Job::new(&site.spool(), "r", "to-0.7/long", &Command::new(line), Duration::from_secs(2));
+        start(&session, &job).await;
+        let (state, output) = follow(&session, &job).await;
+        assert_eq!(state, State::Ended(How::Overdue, Exit::Signal("TERM".into())));
+        comes_true("the grandchild that takes no TERM is gone", || !alive(&output)).await;
+    }
 }
 
 #[tokio::test]
 async fn a_job_that_is_told_to_end_ends_whole_and_says_so() {
-    let site = Site::new();
-    let session = connect(&site.sshd.host()).await.unwrap();
-    let job = site.job("to-0.7/stop", &Command::new("sh -c 'echo $$; exec sleep 1000' & wait"));
-    start(&session, &job).await;
-    let child = Path::new(job.folder()).join("out");
-    comes_true("the child has said its number", || read(&child).ends_with('\n')).await;
-    let cleaned = ask(&session, &job.clean()).await;
-    assert_eq!(cleaned.exit, Exit::Code(3), "a job that runs is not cleaned away");
-    assert!(ask(&session, &job.end()).await.success());
-    let (state, output) = follow(&session, &job).await;
-    assert_eq!(state, State::Ended(How::Stopped, Exit::Signal("TERM".into())));
-    comes_true("its child is gone", || !alive(&output)).await;
-    assert!(ask(&session, &job.end()).await.success(), "ending twice does no harm");
+    for site in [Site::with_shell("dash"), Site::with_shell("bash")] {
+        let session = connect(&site.sshd.host()).await.unwrap();
+        let job = site.job("to-0.7/stop", &Command::new("sh -c 'echo $$; exec sleep 1000' & wait"));
+        start(&session, &job).await;
+        let child = Path::new(job.folder()).join("out");
+        comes_true("the child has said its number", || read(&child).ends_with('\n')).await;
+        let cleaned = ask(&session, &job.clean()).await;
+        assert_eq!(cleaned.exit, Exit::Code(3), "a job that runs is not cleaned away");
+        assert!(ask(&session, &job.end()).await.success());
+        let (state, output) = follow(&session, &job).await;
+        assert_eq!(state, State::Ended(How::Stopped, Exit::Signal("TERM".into())));
+        comes_true("its child is gone", || !alive(&output)).await;
+        assert!(ask(&session, &job.end()).await.success(), "ending twice does no harm");
+    }
 }
 
 #[tokio::test]
@@ -540,7 +555,7 @@ async fn a_job_outlives_the_program_that_follows_it_and_another_one_has_its_whol
     let session = connect(&site.sshd.host()).await.unwrap();
     let told = told(&session, &site.spool(), &job_step(&line, Redo::Never)).await;
     assert!(told.failure().message.contains("exit status 3"), "{:?}", told.end);
-    let whole: String = (1..=1000).map(|n| format!("{n}\n")).collect();
+    let whole = numbers(1000);
     assert!(told.log.ends_with(&format!("\n{whole}last\n# exit status 3\n")), "{}", told.log);
     assert_eq!(read(&ran), "x\n");
     assert!(!Path::new(&site.spool()).exists());
@@ -691,6 +706,8 @@ async fn where_systemd_is_process_1_a_job_is_a_unit_and_ends_with_all_that_left_
         let job = Job::new(&spool, "r", step, &Command::new(line), deadline);
         start(&session, &job).await;
         if how == How::Stopped {
+            let out = Path::new(job.folder()).join("out");
+            comes_true("it has begun", || read(&out) == "begun\n").await;
             assert!(
                 ask(&session, &Command::new("systemctl stop").arg(format!("fleet-job-r-{step}")))
                     .await
@@ -699,6 +716,15 @@ async fn where_systemd_is_process_1_a_job_is_a_unit_and_ends_with_all_that_left_
         }
         let (state, _) = follow(&session, &job).await;
         assert_eq!(state, State::Ended(how, Exit::Signal("KILL".into())), "{step}");
+    }
+    // However early it is told.
+    for n in 0..8 {
+        let job = Job::new(&spool, "r", &format!("early-{n}"), &Command::new("sleep 1000"), HOUR);
+        let at_once =
+            job.start().then("; systemctl stop", &Command::new("fleet-job-r-early-").joined(n.to_string()));
+        assert!(ask(&session, &at_once).await.success());
+        let (state, _) = follow(&session, &job).await;
+        assert_eq!(state, State::Ended(How::Stopped, Exit::Signal("TERM".into())), "{n}");
     }
 }
 
@@ -828,7 +854,7 @@ fn doctor(site: &Site, words: &[&str]) -> (i32, String) {
              paths = {{ spool = {:?} }}\n",
             site.sshd.port(),
             sshd::user(),
-            site.sshd.dir().join("id"),
+            site.sshd.dir().join("id").to_str().unwrap(),
             site.sshd.host_key("ed25519"),
             site.spool()
         ),

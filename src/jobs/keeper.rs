@@ -1,4 +1,5 @@
-//! The shell of a job: what starts, keeps, shows, ends and cleans one. POSIX shell and coreutils alone, as Debian's dash and busybox have them.
+//! The shell of a job: what starts, keeps, shows, ends and cleans one. POSIX shell, coreutils, grep, and util-linux' `setsid`, which every
+//! Debian and Ubuntu has.
 //!
 //! ```text
 //! job-<id>/about     the run and the step, for people
@@ -20,7 +21,8 @@
 /// `$4` seconds between TERM and KILL, `$5` the umask of the command.
 ///
 /// The deadline is one `sleep`, which counts time and not the clock. A process group of its own each for command, deadline and output,
-/// so that each can be ended whole. `wait` tells the exit status; a TERM to the keeper (from [`END`], from systemd) ends the command first.
+/// so that each can be ended whole. `wait` tells the exit status. A TERM to the keeper (from [`END`]) ends the command first; systemd gives it to every
+/// process of the unit, so those of the keeper ignore it: output without a reader would hold up the command's start for ever.
 pub(super) const KEEP: &str = r#"
 umask 077
 read -r boot </proc/sys/kernel/random/boot_id
@@ -31,19 +33,20 @@ told=
 trap 'told=1' TERM
 if ! ln "$1/pid.$$" "$1/pid" 2>/dev/null; then rm -f "$1/ended.$$" "$1/pid.$$"; exit 0; fi
 rm -f "$1/pid.$$"
-setsid sh -c '(ulimit -f "$2"; exec cat >"$1/out") || { mv "$1/whole" "$1/cut"; tail -c 65536 >"$1/tail"; }' out "$1" "$3" <"$1/pipe" &
+(trap '' TERM; exec setsid sh -c '(ulimit -f "$2"; exec cat >"$1/out") || { mv "$1/whole" "$1/cut"; tail -c 65536 >"$1/tail"; }' \
+    out "$1" "$3" <"$1/pipe") &
 out=$!
 (umask "$5"; cd "${HOME:-/}"; exec setsid sh "$1/line" </dev/null >"$1/pipe" 2>&1) &
 group=$!
 echo $group >"$1/group"
-setsid sh -c 'sleep "$2"; [ ! -e "$1/ended" ] || exit; mv "$1/ontime" "$1/overdue"; kill -TERM -"$3"; sleep "$4"; kill -KILL -"$3"' \
-    limit "$1" "$2" $group "$4" &
+(trap '' TERM; exec setsid sh -c 'sleep "$2"; [ ! -e "$1/ended" ] || exit; mv "$1/ontime" "$1/overdue"; kill -TERM -"$3"; sleep "$4"
+    kill -KILL -"$3"' limit "$1" "$2" $group "$4") &
 limit=$!
 last=
 end() {
     told=1 hit=1
     kill -TERM -$group 2>/dev/null || kill -TERM $group 2>/dev/null
-    [ -n "$last" ] || { setsid sh -c 'sleep "$1"; kill -KILL -"$2"' last "$4" $group & last=$!; }
+    [ -n "$last" ] || { setsid sh -c 'sleep "$1"; kill -KILL "$2"; kill -KILL -"$2"' last "$4" $group & last=$!; }
 }
 trap 'end "$@"' TERM
 [ -z "$told" ] || end "$@"

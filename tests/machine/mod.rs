@@ -76,7 +76,7 @@ impl Machine {
         let first = first(folder.path(), systemd, disk, 1);
         let within = within(&first, systemd);
         let path_prefix = Some(folder.path().join("bin"));
-        let sshd = Sshd::start_with(&Options { within, path_prefix, ..Options::default() });
+        let sshd = Sshd::start_with(&Options { path_prefix, within, ..Options::default() });
         Self { folder, systemd, disk, boots: 1, first, sshd }
     }
 
