@@ -176,6 +176,12 @@ async fn a_job_started_twice_even_at_the_same_time_runs_once() {
             assert!(started.success(), "{}", started.complaint());
         }
         start(&session, &job).await;
+        // Two who come past the first look at the same time start a keeper each: one of them leaves.
+        let keeper = Command::new("sh")
+            .arg(format!("{}/keep", job.folder()))
+            .arg(job.folder())
+            .fixed("3600 2048 10 0022");
+        assert!(ask(&session, &keeper).await.success());
         assert_eq!(follow(&session, &job).await.0, State::Ended(How::Itself, Exit::Code(0)));
         // Also when it is over.
         start(&session, &job).await;
@@ -717,6 +723,16 @@ async fn where_systemd_is_process_1_a_job_is_a_unit_and_ends_with_all_that_left_
         let (state, _) = follow(&session, &job).await;
         assert_eq!(state, State::Ended(how, Exit::Signal("KILL".into())), "{step}");
     }
+    // What it says while it ends is not lost, though systemd tells every process of the unit to end.
+    let polite = "trap 'sleep 0.5; echo goodbye; exit 9' TERM; echo begun; while :; do sleep 0.2; done";
+    let job = Job::new(&spool, "r", "polite", &Command::new(polite), HOUR);
+    start(&session, &job).await;
+    let out = Path::new(job.folder()).join("out");
+    comes_true("it has begun", || read(&out) == "begun\n").await;
+    assert!(ask(&session, &Command::new("systemctl stop fleet-job-r-polite")).await.success());
+    let (state, output) = follow(&session, &job).await;
+    assert_eq!(state, State::Ended(How::Stopped, Exit::Code(9)));
+    assert!(output.ends_with("goodbye\n"), "{output:?}");
     // However early it is told.
     for n in 0..8 {
         let job = Job::new(&spool, "r", &format!("early-{n}"), &Command::new("sleep 1000"), HOUR);

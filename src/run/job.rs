@@ -155,7 +155,10 @@ impl<R: Remote> Follow<'_, R> {
                 State::Strange => {
                     return Err(self.doubt("strange-answer", "its files on the host's spool are damaged"));
                 }
-                State::Absent => return Ok(Came::Gone("somebody removed it from the host's spool")),
+                // Not by a reboot: whoever removed it may have read its end, so no redo rule settles this.
+                State::Absent => {
+                    return Err(self.doubt("job-removed", "somebody removed it from the host's spool"));
+                }
                 State::Gone(Why::Rebooted) => {
                     return Ok(Came::Gone("the host was started anew while it ran"));
                 }
