@@ -307,6 +307,12 @@ fn job_step(line: &str, redo: Redo) -> Step {
     step.redo(redo).takes(Duration::from_secs(1), Duration::from_secs(120))
 }
 
+/// How the log of a step that is a job begins.
+fn step_line(step: &Step) -> String {
+    let Action::Job(command) = &step.action else { panic!("{step:?}") };
+    format!("$ {command}")
+}
+
 /// What a step that was carried out left here.
 #[derive(Debug)]
 struct Told {
@@ -465,9 +471,10 @@ async fn a_line_that_is_cut_at_any_byte_loses_and_doubles_nothing() {
     assert!(!told.in_doubt(), "{:?}", told.end);
     assert!(told.failure().message.contains("exit status 5"), "{:?}", told.end);
     assert_eq!(read(&ran), "x\n", "it was started once");
-    let numbers: Vec<u32> = told.log.lines().filter_map(|line| line.parse().ok()).collect();
-    let last = u32::try_from(numbers.len()).unwrap();
-    assert!(numbers.iter().copied().eq(1..=last), "{last} lines:\n{}", told.log);
+    let last = told.log.lines().filter_map(|line| line.parse().ok()).max().unwrap();
+    let whole = format!("\n{}# exit status 5\n", numbers(last));
+    assert!(told.log.ends_with(&whole), "{last} lines:\n{}", told.log);
+    assert_eq!(told.log.len(), step_line(&step).len() + whole.len(), "nothing before them");
     assert!(last > 100, "{last} lines");
     assert!(!Path::new(&spool).exists(), "the spool is clean");
 }
