@@ -658,7 +658,9 @@ async fn a_disk_that_a_job_fills_does_not_hide_how_it_ended() {
     let machine = Machine::with_disk("2m");
     let session = connect(&machine.sshd().host()).await.unwrap();
     let disk = machine.path("disk").display().to_string();
-    let line = format!("echo begun; cat /dev/zero >{disk}/full; echo said to a full disk; exit 6");
+    let line = format!(
+        "echo begun; until [ -s {disk}/spool/job-r-s/out ]; do sleep 0.05; done; cat /dev/zero >{disk}/full; echo said to a full disk; exit 6"
+    );
     let job = Job::new(&format!("{disk}/spool"), "r", "s", &Command::new("sh -c").arg(line), HOUR);
     start(&session, &job).await;
     let mut seen = glance(&session, &job).await;
