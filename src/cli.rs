@@ -53,6 +53,8 @@ pub enum Sub {
     /// Look at backups.
     #[command(subcommand)]
     Backup(BackupSub),
+    /// Show what fleet has left on hosts: jobs that run or are over, timers. Changes nothing without --clean.
+    Doctor(DoctorArgs),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
     /// List the runs.
@@ -280,6 +282,23 @@ pub enum BackupSub {
         /// The backup's id; the newest where none is named.
         id: Option<String>,
     },
+}
+
+/// `fleet doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Which clusters.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// Remove what is over or in doubt: never a job that runs, never a timer whose change is not undone.
+    #[arg(long)]
+    pub clean: bool,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
+    pub parallel: usize,
+    /// The format.
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// `fleet report`

@@ -211,6 +211,9 @@ impl Redo {
 pub enum Action {
     /// A short command.
     Run(Command),
+    /// A long command that belongs to the host and not to the connection. The step's deadline is held there, not the command's own; a
+    /// command with standard input or a secret output cannot be one.
+    Job(Command),
     /// Kubernetes objects saved, completed or put back, with their metadata stripped.
     Objects(Objects),
     /// The copy of everything that the backup holds.

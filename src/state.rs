@@ -120,6 +120,13 @@ impl ClusterFolder {
         &self.path
     }
 
+    /// The id of the run that it belongs to: the name of the folder above.
+    #[must_use]
+    pub fn run(&self) -> String {
+        let above = self.path.parent().and_then(Path::file_name).unwrap_or_default();
+        above.to_string_lossy().into_owned()
+    }
+
     /// Its journal.
     #[must_use]
     pub fn journal(&self) -> PathBuf {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use fleet::backup::manifest::{Manifest, What};
 use fleet::backup::{self, Folder, Proven, prove};
 use fleet::event::Failure;
-use fleet::jobs::Watchdog;
+use fleet::jobs::Timer;
 use fleet::journal::Journal;
 use fleet::plan::{Backup, Prove, VolumeCopy};
 use fleet::remote::{Command, Exit, Output, Remote, RemoteError};
@@ -54,7 +54,7 @@ impl Host {
         fs::write(host.path("state"), "active\n").unwrap();
         host.program(
             "systemctl",
-            "echo \"$*\" >>$HOST/systemctl.log\ncase $1 in\nstop) echo inactive >$HOST/state ;;\n\
+            "[ \"$1\" != show ] || exit 1\necho \"$*\" >>$HOST/systemctl.log\ncase $1 in\nstop) echo inactive >$HOST/state ;;\n\
              start) [ ! -e $HOST/broken ] || { echo 'Job for k3s.service failed.' >&2; exit 1; }; echo active >$HOST/state ;;\n\
              is-active) cat $HOST/state; grep -q '^active' $HOST/state || exit 3 ;;\n*) exit 64 ;;\nesac",
         );
@@ -764,7 +764,7 @@ async fn k3s_is_started_again_whatever_goes_wrong_while_it_is_stopped() {
             |host| {
                 host.program(
                     "tar",
-                    ": >$HOST/spool/watchdog-20261122T101500Z-abcd/fired; PATH=/usr/bin:/bin tar \"$@\"",
+                    ": >$HOST/spool/timer-k3s-20261122T101500Z-abcd/fired; PATH=/usr/bin:/bin tar \"$@\"",
                 );
             },
             "watchdog-fired",
@@ -867,7 +867,7 @@ async fn a_copy_that_takes_longer_than_its_step_may_is_given_up_and_k3s_started(
 
 /// Ends the lease, as time would.
 fn expire(host: &Host) {
-    fs::write(host.path("spool/watchdog-20261122T101500Z-abcd/lease"), "0").unwrap();
+    fs::write(host.path("spool/timer-k3s-20261122T101500Z-abcd/lease"), "0").unwrap();
 }
 
 /// Looks again and again, for ten seconds at most.
@@ -889,13 +889,13 @@ async fn ask(host: &Host, command: &Command) -> bool {
 async fn a_watchdog_armed_twice_runs_once_and_ends_when_it_is_disarmed() {
     let host = Host::new();
     let spool = host.path("spool with blank");
-    let watchdog = Watchdog::new(spool.to_str().unwrap(), "twice");
+    let watchdog = Timer::starts_k3s(spool.to_str().unwrap(), "twice");
     let arm = watchdog.arm(Duration::from_secs(60), Duration::from_secs(600));
     let (first, second) = tokio::join!(ask(&host, &arm), ask(&host, &arm));
     assert!(first && second);
-    let pid = fs::read_to_string(spool.join("watchdog-twice/pid")).unwrap();
+    let pid = fs::read_to_string(spool.join("timer-k3s-twice/pid")).unwrap();
     assert!(ask(&host, &arm).await);
-    assert_eq!(fs::read_to_string(spool.join("watchdog-twice/pid")).unwrap(), pid);
+    assert_eq!(fs::read_to_string(spool.join("timer-k3s-twice/pid")).unwrap(), pid);
     let session = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap();
     assert_eq!(session.split(' ').nth(5), Some(pid.trim()), "it leads a session of its own");
     assert!(ask(&host, &watchdog.is_waiting()).await);
@@ -927,7 +927,7 @@ async fn a_watchdog_fires_when_its_lease_or_its_own_time_is_over_and_goes_on_unt
         let host = Host::new();
         fs::write(host.path("state"), "inactive\n").unwrap();
         let spool = host.path("spool");
-        let watchdog = Watchdog::new(spool.to_str().unwrap(), "short");
+        let watchdog = Timer::starts_k3s(spool.to_str().unwrap(), "short");
         // It may have fired, and ended, before this asks whether it lives.
         let _ = ask(&host, &watchdog.arm(Duration::from_secs(lease), Duration::from_secs(longest))).await;
         assert!(comes_true(|| host.k3s_runs()).await);
@@ -939,13 +939,13 @@ async fn a_watchdog_fires_when_its_lease_or_its_own_time_is_over_and_goes_on_unt
 /// A full or broken disk is where k3s must be started, not where the one who starts it may give up.
 #[tokio::test]
 async fn a_watchdog_that_can_write_nothing_starts_k3s_all_the_same() {
-    for fault in ["mkdir fired", "rm -r ../watchdog-short"] {
+    for fault in ["mkdir fired", "rm -r ../timer-k3s-short"] {
         let host = Host::new();
         fs::write(host.path("state"), "inactive\n").unwrap();
         let spool = host.path("spool");
-        let watchdog = Watchdog::new(spool.to_str().unwrap(), "short");
+        let watchdog = Timer::starts_k3s(spool.to_str().unwrap(), "short");
         assert!(ask(&host, &watchdog.arm(Duration::from_secs(600), Duration::from_secs(600))).await);
-        let folder = spool.join("watchdog-short");
+        let folder = spool.join("timer-k3s-short");
         let broken = std::process::Command::new("sh").args(["-c", fault]).current_dir(&folder).status();
         assert!(broken.unwrap().success());
         if folder.exists() {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// All done; nothing to do; every check passed.
     Done = 0,
-    /// `fleet check`: the worst verdict is a warning that nobody acknowledged.
+    /// `fleet check`: the worst verdict is a warning that nobody acknowledged. `fleet doctor`: something is left on a host.
     Warnings = 1,
     /// `fleet plan`: there is something to do.
     Changes = 2,

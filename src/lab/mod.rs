@@ -220,7 +220,9 @@ impl Lab {
 fn end_watchdogs(spool: &Path) {
     let Ok(left) = fs::read_dir(spool) else { return };
     for folder in left.flatten().map(|entry| entry.path()) {
-        let pid = fs::read_to_string(folder.join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
+        let pid = fs::read_to_string(folder.join("pid"))
+            .ok()
+            .and_then(|pid| pid.split_whitespace().next()?.parse().ok());
         if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
             // One that has ended already is as good as one that ends now.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);

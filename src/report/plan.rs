@@ -66,6 +66,12 @@ fn write_step(text: &mut String, number: usize, step: &Step) {
 fn details(action: &Action) -> Vec<String> {
     match action {
         Action::Run(command) => vec![format!("$ {command}")],
+        Action::Job(command) => {
+            vec![
+                format!("$ {command}"),
+                "on the host's own account: it goes on when the line is lost".to_owned(),
+            ]
+        }
         Action::Objects(Objects::Save { objects, .. } | Objects::Restore { objects, .. }) => {
             objects.iter().map(|object| format!("secret {object}")).collect()
         }

@@ -17,7 +17,7 @@ use crate::backup::sink::Sink;
 use crate::backup::{Folder, allowed, local, objects, sums};
 use crate::event::Failure;
 use crate::form;
-use crate::jobs::Watchdog;
+use crate::jobs::Timer;
 use crate::plan::Backup;
 use crate::remote::{Command, Remote};
 
@@ -56,7 +56,7 @@ pub async fn copy<R: Remote>(
     let objects = warm(remote, folder, scribe).await.map_err(not_stopped)?;
     let taken = Timestamp::now();
     let bytes = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.used));
-    let mut cold = Cold { watchdog: Watchdog::new(&what.spool, folder.id()), until: taken };
+    let mut cold = Cold { watchdog: Timer::starts_k3s(&what.spool, folder.id()), until: taken };
     let copied =
         timeout_at(ends, cold.copy(remote, &parts, bytes, folder, scribe)).await.unwrap_or_else(|_| {
             Err(failed(
@@ -193,7 +193,7 @@ async fn warm<R: Remote>(
 
 /// The time for which k3s is stopped.
 struct Cold {
-    watchdog: Watchdog,
+    watchdog: Timer,
     /// When the watchdog starts k3s if nothing more is heard, by this machine's clock.
     until: Timestamp,
 }
@@ -331,8 +331,13 @@ impl Cold {
                 return Err(Trouble::InDoubt(Failure::new(cause, said).read(READ)));
             }
         }
-        match scribe.ask(remote, &self.watchdog.disarm()).await {
-            Ok(output) if output.success() => {}
+        match (scribe.ask(remote, &self.watchdog.disarm()).await, &copied) {
+            // What failed was refused its lease, or read what k3s was writing.
+            (Ok(output), Err(Trouble::Failed(failure))) if Timer::had_fired(&output) => {
+                let said = "the host's watchdog has started k3s during the copy: the copy is not consistent";
+                return Err(failed("watchdog-fired", format!("{said}. Before that: {}", failure.message)));
+            }
+            (Ok(output), _) if output.success() => {}
             // It can do no harm: it starts what runs already, and ends.
             _ => scribe.note("the watchdog could not be disarmed; it ends by itself")?,
         }

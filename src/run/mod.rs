@@ -21,6 +21,7 @@ use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 pub mod copy;
+pub mod job;
 pub mod objects;
 pub mod scribe;
 
@@ -189,7 +190,7 @@ fn blocked(verdicts: &[Judgement]) -> Option<Failure> {
 }
 
 /// Carries out the steps of a plan in order; the first that does not come to its end stops the cluster.
-async fn carry_out<R: Remote>(
+pub async fn carry_out<R: Remote>(
     remote: &R,
     plan: &Plan,
     wish: Wish<'_>,
@@ -204,6 +205,8 @@ async fn carry_out<R: Remote>(
     let mut ground = Ground {
         folder: Folder::create(wish.backups, &wish.cluster.name, &form::id(Timestamp::now()))?,
         proven: None,
+        run: wish.folder.run(),
+        spool: wish.cluster.paths.spool.clone(),
     };
     let mut left = Left::Clean;
     for step in &plan.steps {
@@ -250,6 +253,10 @@ async fn carry_out<R: Remote>(
 struct Ground {
     folder: Folder,
     proven: Option<Proven>,
+    /// The run's id, by which a job on the host is found again.
+    run: String,
+    /// The spool folder on the host.
+    spool: String,
 }
 
 impl Ground {
@@ -288,6 +295,10 @@ impl Ground {
     ) -> Result<(), Trouble> {
         match &step.action {
             Action::Run(command) => scribe.demand(remote, command).await.map(drop),
+            Action::Job(command) => {
+                let place = job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool };
+                job::carry(remote, step, command, place, scribe).await
+            }
             Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
             Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
             Action::WaitUntil { probe, remedies } => {

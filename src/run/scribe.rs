@@ -63,6 +63,24 @@ impl<'a> Scribe<'a> {
         }
     }
 
+    /// Asks without writing anything down: for what is asked again and again while the line may be lost, and is told by
+    /// [`Scribe::log`] and [`Scribe::ran`].
+    pub async fn quietly<R: Remote>(&mut self, remote: &R, command: &Command) -> Result<Output, RemoteError> {
+        remote.run(command, &mut io::sink()).await
+    }
+
+    /// Writes into the step's log.
+    pub fn log(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.log.write_all(bytes).map_err(|error| here(&error))
+    }
+
+    /// Records how a command ended that was not run by [`Scribe::ask`].
+    pub fn ran(&mut self, line: &str, exit: &str, took_ms: u64) -> Result<(), Trouble> {
+        self.log(format!("# {exit}\n").as_bytes())?;
+        let (step, line, exit) = (self.step.to_owned(), line.to_owned(), exit.to_owned());
+        self.record(What::Ran { step, line, exit, took_ms })
+    }
+
     /// Runs a command that must end with exit status 0 and hands its whole output to `sink`.
     pub async fn stream<R: Remote>(
         &mut self,

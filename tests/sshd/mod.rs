@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) files: Vec<(&'static str, PathBuf)>,
     /// Who logs in; whoever runs the tests where none is named.
     pub(crate) user: Option<&'static str>,
+    /// Words in front of its command line: a program that starts it elsewhere, such as in another namespace.
+    pub(crate) within: Vec<String>,
 }
 
 impl Default for Options {
@@ -45,6 +47,7 @@ impl Default for Options {
             config: String::new(),
             files: Vec::new(),
             user: None,
+            within: Vec::new(),
         }
     }
 }
@@ -57,6 +60,7 @@ pub(crate) struct Sshd {
     port: u16,
     log: Arc<Log>,
     user: String,
+    within: Vec<String>,
 }
 
 /// What the server says, as it says it.
@@ -84,7 +88,6 @@ impl Sshd {
 
     /// Starts one with these options; it listens when this returns.
     pub(crate) fn start_with(options: &Options) -> Self {
-        let program = find("sshd");
         let dir = tempfile::tempdir().unwrap();
         for kind in &options.host_keys {
             keygen(kind, &dir.path().join(format!("host_{kind}")), "");
@@ -105,18 +108,12 @@ impl Sshd {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = dir.path().join("sshd_config");
             fs::write(&config, config_text(options, dir.path(), port)).unwrap();
-            let mut child = seeing(&program, &options.files)
-                .args(["-D", "-e", "-f"])
-                .arg(&config)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
+            let within = [options.within.clone(), seeing(&options.files)].concat();
+            let mut child = spawn(&within, &config);
             let log = Arc::new(Log::default());
             if listens(&mut child, &log) {
                 let user = options.user.map_or_else(user, str::to_owned);
-                return Self { dir, child, port, log, user };
+                return Self { dir, child, port, log, user, within };
             }
             child.kill().ok();
             child.wait().unwrap();
@@ -139,6 +136,20 @@ impl Sshd {
         self.child.wait().unwrap();
         // One that has ended with its parent needs no end.
         Command::new("kill").arg("-9").args(&sessions).stderr(Stdio::null()).status().unwrap();
+    }
+
+    /// Starts it again after [`Sshd::kill`]: same port, same keys.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(&self.within, &self.dir().join("sshd_config"));
+        assert!(listens(&mut self.child, &self.log), "sshd does not start again:\n{}", self.log());
+    }
+
+    /// Starts it again elsewhere, after it has ended with all that was around it.
+    pub(crate) fn restart_within(&mut self, within: Vec<String>) {
+        self.child.kill().ok();
+        self.child.wait().unwrap();
+        self.within = within;
+        self.start_again();
     }
 
     /// The server's own folder: host keys, `id`, `authorized_keys`.
@@ -204,26 +215,37 @@ impl Drop for Sshd {
     }
 }
 
-/// The server's command, in a mount namespace of its own where it is to see other files than this machine's.
-fn seeing(program: &Path, files: &[(&str, PathBuf)]) -> Command {
+/// The words in front of the server's command line where it is to see other files than this machine's: a mount namespace of its own.
+fn seeing(files: &[(&str, PathBuf)]) -> Vec<String> {
     if files.is_empty() {
-        return Command::new(program);
+        return Vec::new();
     }
     let may = Command::new("unshare").args(["-m", "true"]).output();
     assert!(
         may.as_ref().is_ok_and(|output| output.status.success()),
         "this test gives sshd files of its own: it needs root, and a kernel that allows `unshare -m` (util-linux): {may:?}"
     );
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-ec"]);
-    command
-        .arg(r#"while [ "$1" != -- ]; do mount --bind "$2" "$1"; shift 2; done; shift; exec "$@""#)
-        .arg("sshd");
+    let mount = r#"while [ "$1" != -- ]; do mount --bind "$2" "$1"; shift 2; done; shift; exec "$@""#;
+    let mut words = ["unshare", "-m", "sh", "-ec", mount, "sshd"].map(str::to_owned).to_vec();
     for (path, file) in files {
-        command.arg(path).arg(file);
+        words.extend([(*path).to_owned(), file.display().to_string()]);
     }
-    command.arg("--").arg(program);
-    command
+    words.push("--".to_owned());
+    words
+}
+
+fn spawn(within: &[String], config: &Path) -> Child {
+    let sshd = find("sshd").display().to_string();
+    let words: Vec<&String> = within.iter().chain([&sshd]).collect();
+    Command::new(words[0])
+        .args(&words[1..])
+        .args(["-D", "-e", "-f"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// The processes of sshd that descend from this one: a session has one or, where it is not root's, two.
