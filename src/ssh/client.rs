@@ -130,7 +130,7 @@ impl Handler for Client {
 
     /// Comes after the message was put where its reader finds it.
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Fault> {
-        if !self.ledger.came(channel, data.len()) {
+        if !self.ledger.came(channel.number(), data.len()) {
             tracing::warn!("a host behind a jump host sends on without being read, and is cut off");
             session.close(channel)?;
         }

@@ -85,14 +85,14 @@ impl Jump {
                 None => None,
                 Some(host) => {
                     let mut shared = self.before.lock().await;
-                    Some(match shared.upgrade() {
-                        Some(seat) => seat,
-                        None => {
-                            let seat = Arc::new(network.jump(host).seat(network).await);
-                            *shared = Arc::downgrade(&seat);
-                            seat
-                        }
-                    })
+                    let held = shared.upgrade();
+                    let seat = if let Some(seat) = held {
+                        seat
+                    } else {
+                        Arc::new(network.jump(host).seat(network).await)
+                    };
+                    *shared = Arc::downgrade(&seat);
+                    Some(seat)
                 }
             };
             Seat { jump: Arc::clone(self), before, _permit: permit }

@@ -129,7 +129,7 @@ impl Session {
     async fn given_up(&self, error: RemoteError) -> RemoteError {
         let lost = self.kept.lock().await.lost.clone();
         match (lost, error) {
-            (Some((since, why)), RemoteError::Unreachable { address, why: last })
+            (Some((since, why)), RemoteError::Unreachable { address, why: at_last })
                 if !self.host.reconnect.is_zero() =>
             {
                 let seconds = since.elapsed().as_secs();
@@ -137,7 +137,7 @@ impl Session {
                     address,
                     why: format!(
                         "the connection was lost ({why}) and could not be made again in {seconds} s; the command was not sent. \
-                         At last: {last}"
+                         At last: {at_last}"
                     ),
                 }
             }
@@ -217,5 +217,55 @@ impl Backoff {
         tokio::time::sleep(pause.min(left)).await;
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away() -> RemoteError {
+        RemoteError::Unreachable { address: "oak".into(), why: "gone".into() }
+    }
+
+    /// The seconds after which each attempt is made, the first failing one being at 0.
+    async fn attempts(budget: Duration, error: &RemoteError) -> Vec<f64> {
+        let began = Instant::now();
+        let mut backoff = Backoff::new(budget);
+        let mut made = Vec::new();
+        while backoff.allows(error).await {
+            made.push(began.elapsed().as_secs_f64());
+        }
+        made
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_made_at_once_then_ever_more_slowly_until_the_budget_is_over() {
+        let made = attempts(Duration::from_secs(300), &away()).await;
+        assert!(made[0] < 0.001, "{made:?}");
+        let pauses: Vec<f64> = made.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let most = LONGEST_PAUSE.as_secs_f64() * 1.5;
+        assert!(pauses.iter().all(|pause| *pause < most + 0.01), "{pauses:?}");
+        assert!(pauses[0] < 0.76 && pauses[6] > 9.9, "{pauses:?}");
+        assert!((290.0..301.0).contains(made.last().unwrap()), "the last when the budget ends: {made:?}");
+        assert!((12..40).contains(&made.len()), "{made:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_hosts_do_not_knock_in_step() {
+        let budget = Duration::from_secs(60);
+        let (one, other) = (attempts(budget, &away()).await, attempts(budget, &away()).await);
+        assert!((one[3] - other[3]).abs() > 0.000_001, "{one:?} {other:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_budget_of_nothing_allows_no_attempt_and_a_refused_login_is_tried_thrice() {
+        assert!(attempts(Duration::ZERO, &away()).await.is_empty());
+        let budget = Duration::from_secs(300);
+        let refused = RemoteError::Auth("no".into());
+        assert_eq!(attempts(budget, &refused).await.len(), 2, "besides the first");
+        for lasting in [RemoteError::HostKey("other".into()), RemoteError::Here("no key".into())] {
+            assert!(attempts(budget, &lasting).await.is_empty(), "{lasting}");
+        }
     }
 }
