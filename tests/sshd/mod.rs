@@ -86,16 +86,8 @@ impl Sshd {
         // Somebody else may take the port between choosing and using it.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let config = dir.path().join("sshd_config");
-            fs::write(&config, config_text(options, dir.path(), port)).unwrap();
-            let mut child = Command::new(&program)
-                .args(["-D", "-e", "-f"])
-                .arg(&config)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
+            fs::write(dir.path().join("sshd_config"), config_text(options, dir.path(), port)).unwrap();
+            let mut child = launch(&program, dir.path());
             let log = Arc::new(Log::default());
             if listens(&mut child, &log) {
                 return Self { dir, child, port, log };
@@ -121,6 +113,12 @@ impl Sshd {
         self.child.wait().unwrap();
         // One that has ended with its parent needs no end.
         Command::new("kill").arg("-9").args(&sessions).stderr(Stdio::null()).status().unwrap();
+    }
+
+    /// Starts it again after [`Self::kill`], on the same port, with what is in its folder now.
+    pub(crate) fn start_again(&mut self) {
+        self.child = launch(&find("sshd"), self.dir.path());
+        assert!(listens(&mut self.child, &self.log), "sshd does not start again:\n{}", self.log());
     }
 
     /// The server's own folder: host keys, `id`, `authorized_keys`.
@@ -184,6 +182,17 @@ impl Drop for Sshd {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+fn launch(program: &Path, dir: &Path) -> Child {
+    Command::new(program)
+        .args(["-D", "-e", "-f"])
+        .arg(dir.join("sshd_config"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// The processes of sshd that descend from this one: a session has one or, where it is not root's, two.
