@@ -32,6 +32,8 @@ struct Candidate {
     host: Host,
     /// The cluster whose SSH end it is; a jump host has none.
     cluster: Option<Cluster>,
+    /// What `--on` calls it: for a jump host, a cluster behind it.
+    on: String,
 }
 
 /// A candidate, and the keys that it has shown.
@@ -63,16 +65,20 @@ pub(super) async fn run(cli: &Cli, args: &TrustArgs) -> Result<Exit, Trouble> {
 
 /// The hosts by the number of jump hosts on the way to each, those that are reached directly first.
 fn levels(clusters: Vec<Cluster>) -> Vec<Vec<Candidate>> {
-    let mut jumps: BTreeMap<String, Host> = BTreeMap::new();
+    let mut jumps: BTreeMap<String, Candidate> = BTreeMap::new();
     for cluster in &clusters {
-        let way = std::iter::successors(cluster.host.jump.as_deref(), |host| host.jump.as_deref());
-        jumps.extend(way.map(|host| (host.name.clone(), host.clone())));
+        for host in std::iter::successors(cluster.host.jump.as_deref(), |host| host.jump.as_deref()) {
+            let jump = || Candidate { host: host.clone(), cluster: None, on: cluster.name.clone() };
+            jumps.entry(host.name.clone()).or_insert_with(jump);
+        }
     }
-    let jumps = jumps.into_values().map(|host| Candidate { host, cluster: None });
-    let ends =
-        clusters.into_iter().map(|cluster| Candidate { host: cluster.host.clone(), cluster: Some(cluster) });
+    let ends = clusters.into_iter().map(|cluster| Candidate {
+        host: cluster.host.clone(),
+        on: cluster.name.clone(),
+        cluster: Some(cluster),
+    });
     let mut levels: BTreeMap<usize, Vec<Candidate>> = BTreeMap::new();
-    for candidate in jumps.chain(ends) {
+    for candidate in jumps.into_values().chain(ends) {
         let depth =
             std::iter::successors(candidate.host.jump.as_deref(), |host| host.jump.as_deref()).count();
         levels.entry(depth).or_default().push(candidate);
@@ -111,10 +117,9 @@ async fn trust(
             }
         }
         let met = scan(network, reachable, args.parallel).await;
-        if met.is_empty() {
-            continue;
+        if !met.is_empty() {
+            output::print(&format!("{}\n", show::table(&met, look)))?;
         }
-        output::print(&format!("{}\n", show::table(&met, look)))?;
         shown.extend(met.iter().flat_map(|met| met.keys.iter().flatten()).map(|key| key.fingerprint.clone()));
         let word = word(&met, args).await?;
         let (confirmed, refused) = ledger.confirm(met, &word);

@@ -123,8 +123,8 @@ mod tests {
         let changed = three().pop().unwrap();
         for (word, allowed) in [(word(true, &[]), false), (word(false, &["SHA256:pine"]), true)] {
             let host = crate::inventory::Host::new("pine", "203.0.113.7");
-            assert_eq!(word.on(&host, &changed.keys, true).is_ok(), allowed);
-            assert!(word.on(&host, &changed.keys, false).is_err());
+            assert_eq!(word.on(&host, "pine", &changed.keys, true).is_ok(), allowed);
+            assert!(word.on(&host, "pine", &changed.keys, false).is_err());
         }
     }
 

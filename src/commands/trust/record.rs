@@ -92,10 +92,11 @@ impl<'a> Ledger<'a> {
                     lines.push(Line::failed(&host.name, why, "docs/ssh.md#errors-and-what-to-do"));
                 }
                 Ok(keys) => {
-                    let key = word.on(host, &keys, self.args.replace).and_then(|key| match key {
-                        Some(key) => self.own(&candidate, &keys).map(|()| Some(key.clone())),
-                        None => Ok(None),
-                    });
+                    let key =
+                        word.on(host, &candidate.on, &keys, self.args.replace).and_then(|key| match key {
+                            Some(key) => self.own(&candidate, &keys).map(|()| Some(key.clone())),
+                            None => Ok(None),
+                        });
                     let named = word.names(&keys).is_some();
                     match key {
                         Ok(key) => confirmed.push(Confirmed { candidate, key, named }),

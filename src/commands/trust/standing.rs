@@ -50,10 +50,12 @@ impl Word {
         keys.iter().find(|key| self.fingerprints.contains(&key.fingerprint))
     }
 
-    /// The key that may be recorded for a host; `Ok(None)` where one is recorded already. `Err` says why not, and what to do.
+    /// The key that may be recorded for a host that `--on` calls `on`; `Ok(None)` where one is recorded already. `Err` says why not, and what
+    /// to do.
     pub(super) fn on<'a>(
         &self,
         host: &Host,
+        on: &str,
         keys: &'a [ShownKey],
         replace: bool,
     ) -> Result<Option<&'a ShownKey>, String> {
@@ -62,27 +64,26 @@ impl Word {
             Standing::Recorded => Ok(None),
             Standing::New if named.is_some() => Ok(named),
             Standing::New if self.all_new => Ok(keys.first()),
-            Standing::New => Err(unconfirmed(host)),
+            Standing::New => Err(unconfirmed(host, on)),
             Standing::Changed if replace && named.is_some() => Ok(named),
-            Standing::Changed => Err(changed(host, keys, replace)),
+            Standing::Changed => Err(changed(host, on, keys, replace)),
             Standing::Revoked => Err(revoked(host, keys)),
         }
     }
 }
 
-fn unconfirmed(host: &Host) -> String {
+fn unconfirmed(host: &Host, on: &str) -> String {
     format!(
         "nobody has confirmed that this is the key of {}. Read the fingerprint on the host's own console (`{CONSOLE}`, or the other key files \
-         there) or in its provider's pages, then: fleet trust --on {} --confirm SHA256:… with the one that you have read",
-        host.login(),
-        host.name
+         there) or in its provider's pages, then: fleet trust --on {on} --confirm SHA256:… with the one that you have read",
+        host.login()
     )
 }
 
 /// What shows a host's fingerprints on its own console.
 pub(super) const CONSOLE: &str = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
 
-fn changed(host: &Host, keys: &[ShownKey], replace: bool) -> String {
+fn changed(host: &Host, on: &str, keys: &[ShownKey], replace: bool) -> String {
     let mut said = String::new();
     for key in keys {
         if let Recorded::Changed { recorded, place } = &key.recorded {
@@ -94,9 +95,8 @@ fn changed(host: &Host, keys: &[ShownKey], replace: bool) -> String {
     format!(
         "the host key of {} has changed: {said}. Either the host was reinstalled, or something between you and it answers in its place. Ask \
          somebody with a console on the host for the output of `{CONSOLE}` (or of the other key files there). Only if it is a fingerprint \
-         shown here, {missing}fleet trust --on {} --replace --confirm SHA256:… with the one from the console",
-        host.login(),
-        host.name
+         shown here, {missing}fleet trust --on {on} --replace --confirm SHA256:… with the one from the console",
+        host.login()
     )
 }
 
