@@ -548,8 +548,8 @@ fn a_jump_host_is_trusted_before_anything_is_asked_through_it() {
     let inventory = inventory::load(&file).unwrap();
     assert_eq!(inventory.jumps["bastion"].host_key, Some(key(&bastion)));
     assert_eq!(inventory.clusters["acme"].host.host_key, None);
-    bastion.wait_for_log("Accepted");
-    assert_eq!(bastion.log().matches("Accepted").count(), 1, "one login for all kinds of key");
+    bastion.wait_for_log("Accepted publickey");
+    assert_eq!(bastion.log().matches("Accepted publickey").count(), 1, "one login for all kinds of key");
     trust(&["--confirm", &of_acme]).ends(0);
     assert_eq!(inventory::load(&file).unwrap().clusters["acme"].host.host_key, Some(key(&acme)));
     assert!(!acme.log().contains("Accepted"), "{}", acme.log());
