@@ -4,11 +4,13 @@
 use std::fmt;
 use std::future::Future;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a command may take unless it says otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
@@ -364,6 +366,56 @@ pub trait Remote: Send + Sync {
         command: &Command,
         sink: &mut (dyn AsyncWrite + Unpin + Send),
     ) -> impl Future<Output = Result<Output, RemoteError>> + Send;
+
+    /// Runs a command that changes nothing. One whose line is lost meanwhile is asked again on the next, at most [`MOST_ASKED`]
+    /// times in all: nothing is in doubt then, only unknown.
+    fn ask(
+        &self,
+        command: &Command,
+        log: &mut (dyn Write + Send),
+    ) -> impl Future<Output = Result<Output, RemoteError>> + Send {
+        async move {
+            let mut asked = 1;
+            loop {
+                match self.run(command, &mut *log).await {
+                    Err(RemoteError::Lost(why)) if asked < MOST_ASKED => {
+                        asked += 1;
+                        // One that cannot be written is told of where the step ends.
+                        let _ = writeln!(log, "\n# the line was lost ({}); asked again", printable(&why));
+                    }
+                    answer => return answer,
+                }
+            }
+        }
+    }
+
+    /// Waits for a turn among those who send much at once, where that is limited. It is held until it is dropped, and counts for every
+    /// stream meanwhile. For work that must not wait in its middle; a stream without it waits for one by itself.
+    fn turn(&self) -> impl Future<Output = Turn> + Send {
+        async { Turn::default() }
+    }
+
+    /// What has become of the line since this was last asked, one sentence each: that it was lost and made again.
+    fn news(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// How often a question is asked whose line is lost meanwhile, the first time counted.
+pub const MOST_ASKED: u32 = 3;
+
+/// A turn among those who send much at once ([`Remote::turn`]), until dropped.
+#[derive(Debug, Default)]
+pub struct Turn {
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Turn {
+    /// The turn that this permit is.
+    #[must_use]
+    pub const fn of(permit: Option<Arc<OwnedSemaphorePermit>>) -> Self {
+        Self { _permit: permit }
+    }
 }
 
 #[cfg(test)]

@@ -515,3 +515,42 @@ fn swap(text: &str, key: &str, one: &str, other: &str) -> String {
     assert!(text.contains(&line(one)) && text.contains(&line(other)), "{key}: {text}");
     text.replace(&line(one), "swap\n").replace(&line(other), &line(one)).replace("swap\n", &line(other))
 }
+
+#[test]
+fn a_jump_host_is_trusted_before_anything_is_asked_through_it() {
+    let (bastion, acme) = (Sshd::start(), Sshd::start());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clusters.toml");
+    let end = |sshd: &Sshd| {
+        let (port, user, key) = (sshd.port(), sshd::user(), sshd.dir().join("id"));
+        format!(
+            "address = \"127.0.0.1\"\nport = {port}\nuser = \"{user}\"\nidentity = \"{}\"\n",
+            key.display()
+        )
+    };
+    let text =
+        format!("[jumps.bastion]\n{}\n[clusters.acme]\n{}jump = \"bastion\"\n", end(&bastion), end(&acme));
+    fs::write(&file, &text).unwrap();
+    let trust = |words: &[&str]| {
+        run(fleet(&[&["trust", "--all", "--only-keys"], words].concat()).env("FLEET_INVENTORY", &file))
+    };
+    let key = |sshd: &Sshd| public(&sshd.dir().join("host_ed25519.pub"));
+    let (of_bastion, of_acme) = (fingerprint_of(&key(&bastion)), fingerprint_of(&key(&acme)));
+
+    let said = trust(&["--confirm", &of_acme]).ends(5).out;
+    assert!(said.contains(&of_bastion) && said.contains("jump host bastion is not trusted"), "{said}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    assert!(!bastion.log().contains("Accepted") && !acme.log().contains("Connection from"));
+
+    // With the jump host's key believed, the host behind it can be looked at; it has a word of its own.
+    let said = trust(&["--confirm", &of_bastion]).ends(5).out;
+    assert!(said.contains(&of_acme) && said.contains("acme: refused: nobody has confirmed"), "{said}");
+    let inventory = inventory::load(&file).unwrap();
+    assert_eq!(inventory.jumps["bastion"].host_key, Some(key(&bastion)));
+    assert_eq!(inventory.clusters["acme"].host.host_key, None);
+    bastion.wait_for_log("Accepted publickey");
+    assert_eq!(bastion.log().matches("Accepted publickey").count(), 1, "one login for all kinds of key");
+    trust(&["--confirm", &of_acme]).ends(0);
+    assert_eq!(inventory::load(&file).unwrap().clusters["acme"].host.host_key, Some(key(&acme)));
+    assert!(!acme.log().contains("Accepted"), "{}", acme.log());
+}

@@ -71,7 +71,7 @@ fn lost_to(cluster: &str, lost: &RemoteError, args: &TunnelArgs) -> Trouble {
 }
 
 /// Serves whoever uses the file, until the operator ends it.
-async fn hold(tunnel: &Tunnel<'_>, file: &Path) -> Result<Result<(), RemoteError>, Trouble> {
+async fn hold(tunnel: &Tunnel, file: &Path) -> Result<Result<(), RemoteError>, Trouble> {
     let mut told = Told::listen()?;
     output::print(&format!(
         "# For another terminal, until Ctrl-C here:\nexport KUBECONFIG={}\n",
@@ -85,7 +85,7 @@ async fn hold(tunnel: &Tunnel<'_>, file: &Path) -> Result<Result<(), RemoteError
 
 /// Serves the program until it ends.
 async fn serve(
-    tunnel: &Tunnel<'_>,
+    tunnel: &Tunnel,
     file: &Path,
     name: &OsStr,
     words: &[OsString],

@@ -58,7 +58,7 @@ async fn ask_host<R: Remote>(remote: &R, paths: &Paths, facts: &mut Facts) -> Re
         .ask("groups", &ask_groups())
         .ask("clock-again", &clock::ask_again());
     let sent = Timestamp::now();
-    let output = remote.run(&frames.command(), &mut io::sink()).await?;
+    let output = remote.ask(&frames.command(), &mut io::sink()).await?;
     let received = Timestamp::now();
     let answers = frames.answers(&output);
     facts.clock = answers
@@ -109,7 +109,7 @@ async fn ask_api<R: Remote>(remote: &R, groups: Result<&Groups, &String>) -> Res
     if let Some(ask) = &issued {
         frames = frames.ask("issued", ask);
     }
-    let mut output = remote.run(&frames.command(), &mut io::sink()).await?;
+    let mut output = remote.ask(&frames.command(), &mut io::sink()).await?;
     let answers = frames.answers(&output);
     let list = |name| answers.get(name).and_then(List::read);
     // A kind that is not served has no objects: that is known, not unknown.
@@ -186,7 +186,7 @@ async fn ask_names<R: Remote>(
     if let Ok((hosts, address)) = &pages {
         frames = frames.ask("web", &web::ask(hosts, address));
     }
-    let output = remote.run(&frames.command(), &mut io::sink()).await?;
+    let output = remote.ask(&frames.command(), &mut io::sink()).await?;
     let answers: Answers<'_> = frames.answers(&output);
 
     facts.disks = answers.get("disks").and_then(disks::read).into();

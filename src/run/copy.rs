@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
-use super::scribe::here;
+use super::scribe::{here, well};
 use super::{Scribe, Trouble};
 use crate::backup::manifest::{Manifest, Objects, Part, SCHEMA, Sealed, Volume, What};
 use crate::backup::sink::Sink;
@@ -33,7 +33,8 @@ const READ: &str = "docs/backup.md#when-a-copy-fails";
 /// The longest that starting k3s again and disarming the watchdog may take after a copy's own end.
 pub const WAKING: Duration = Duration::from_secs(10 * 60);
 
-/// Copies what the plan says into the folder. When this returns, k3s runs again, or the trouble says loudly that it does not. A copy that
+/// Copies what the plan says into the folder. A stream that is cut is not begun again: when it would end, the copy is no longer one of
+/// one moment. When this returns, k3s runs again, or the trouble says loudly that it does not. A copy that
 /// is not done within `time` is given up; whoever drops it later than that must leave it [`WAKING`] besides, or k3s stays stopped until
 /// the watchdog's lease is over.
 pub async fn copy<R: Remote>(
@@ -46,7 +47,7 @@ pub async fn copy<R: Remote>(
     let ends = Instant::now() + time;
     let parts = parts(remote, what, scribe).await.map_err(not_stopped)?;
     room(remote, &parts, folder, scribe).await.map_err(not_stopped)?;
-    let k3s = scribe.ask(remote, &Command::new("k3s --version")).await.map_err(not_stopped)?;
+    let k3s = scribe.repeat(remote, &Command::new("k3s --version")).await.map_err(not_stopped)?;
     let k3s = k3s.text().split_whitespace().nth(2).map(crate::remote::printable).unwrap_or_default();
     let mut archived = Vec::new();
     if let Some(directory) = &what.cluster_dir {
@@ -97,7 +98,7 @@ async fn parts<R: Remote>(
     scribe: &mut Scribe<'_>,
 ) -> Result<Vec<Source>, Trouble> {
     let mut parts = vec![Source { what: What::Server, folder: format!("{}/server", what.k3s_data), used: 0 }];
-    if scribe.ask(remote, &Command::new("test -d").arg(&what.k3s_config)).await?.success() {
+    if scribe.repeat(remote, &Command::new("test -d").arg(&what.k3s_config)).await?.success() {
         parts.push(Source { what: What::Config, folder: what.k3s_config.clone(), used: 0 });
     } else {
         scribe.note(format!("the host has no folder {}: nothing of it to copy", what.k3s_config))?;
@@ -130,8 +131,8 @@ async fn room<R: Remote>(
         .fixed("| tail -n 1")
         .deadline(Duration::from_secs(15 * 60));
     let there = Command::new("ls -d --").args(parts.iter().map(|part| &part.folder)).fixed(">/dev/null");
-    let measured =
-        scribe.demand(remote, &there.then("&&", &measure).deadline(measure.time_allowed())).await?;
+    let measure = there.then("&&", &measure).deadline(measure.time_allowed());
+    let measured = well(&measure, scribe.repeat(remote, &measure).await?)?;
     let text = measured.text();
     let kilobytes: u64 =
         text.split_whitespace().next().and_then(|word| word.parse().ok()).ok_or_else(|| {
@@ -168,10 +169,11 @@ async fn warm<R: Remote>(
 ) -> Result<BTreeMap<String, Objects>, Trouble> {
     let limit = 16 << 20;
     let strange = |error: std::io::Error| failed("strange-answer", error.to_string());
-    let apis = scribe.demand(remote, &objects::command(["/apis"]).limit(limit)).await?;
+    let ask = objects::command(["/apis"]).limit(limit);
+    let apis = well(&ask, scribe.repeat(remote, &ask).await?)?;
     let paths = objects::kinds_to_ask(&apis.stdout).map_err(strange)?;
     let ask = objects::command(&paths).limit(limit).deadline(Duration::from_secs(300));
-    let answers = scribe.demand(remote, &ask).await?;
+    let answers = well(&ask, scribe.repeat(remote, &ask).await?)?;
     let resources = objects::kinds(&answers.stdout, paths.len()).map_err(strange)?;
     let save = objects::command(resources.iter().map(objects::Resource::path))
         .sensitive()
@@ -256,8 +258,8 @@ impl Cold {
     async fn is_stopped<R: Remote>(&mut self, remote: &R, scribe: &mut Scribe<'_>) -> Result<(), Trouble> {
         let ask = self.watchdog.guard(LEASE, &Command::new("systemctl is-active k3s"));
         self.leased(LEASE);
-        let state = scribe.ask(remote, &ask).await?;
-        let waiting = scribe.ask(remote, &self.watchdog.is_waiting()).await?;
+        let state = scribe.repeat(remote, &ask).await?;
+        let waiting = scribe.repeat(remote, &self.watchdog.is_waiting()).await?;
         let word = crate::remote::printable(state.text().trim());
         if !matches!(word.as_str(), "inactive" | "failed") {
             return Err(failed(
@@ -302,7 +304,8 @@ impl Cold {
             Ok(_) => "the copy itself came to its end".to_owned(),
             Err(Trouble::Failed(failure) | Trouble::InDoubt(failure)) => failure.message.clone(),
         };
-        match scribe.ask(remote, &start).await {
+        // A lost line is made again for it, and starting what runs changes nothing.
+        match scribe.repeat(remote, &start).await {
             Ok(output) if output.success() => {}
             Ok(output) => {
                 // Nobody waits for anything any more: the watchdog takes over now, not when its lease is over.
@@ -331,7 +334,7 @@ impl Cold {
                 return Err(Trouble::InDoubt(Failure::new(cause, said).read(READ)));
             }
         }
-        match (scribe.ask(remote, &self.watchdog.disarm()).await, &copied) {
+        match (scribe.repeat(remote, &self.watchdog.disarm()).await, &copied) {
             // What failed was refused its lease, or read what k3s was writing.
             (Ok(output), Err(Trouble::Failed(failure))) if Timer::had_fired(&output) => {
                 let said = "the host's watchdog has started k3s during the copy: the copy is not consistent";

@@ -14,9 +14,10 @@ use crate::files::write_json;
 use crate::form;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, Plan, Redo, Step};
 use crate::planner::{self, Planned};
-use crate::remote::{Remote, RemoteError};
+use crate::probes::Progress;
+use crate::remote::{MOST_ASKED, Remote, RemoteError, printable};
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
@@ -123,14 +124,18 @@ async fn gather<R: Remote>(
     when: When,
     journal: &mut Journal,
 ) -> std::io::Result<Result<Facts, RemoteError>> {
-    let facts = match facts::gather(remote, wish.cluster, wish.backups).await {
+    let gathered = facts::gather(remote, wish.cluster, wish.backups).await;
+    for news in remote.news() {
+        journal.record(What::Noted { step: "facts".to_owned(), text: printable(&news) })?;
+    }
+    let facts = match gathered {
         Ok(facts) => facts,
         Err(error) => return Ok(Err(error)),
     };
     let version = match facts.installed() {
         Installed::Version(version) => version.to_string(),
         Installed::Mixed(_) => "mixed".to_owned(),
-        Installed::Development(branch) => format!("development ({})", crate::remote::printable(&branch)),
+        Installed::Development(branch) => format!("development ({})", printable(&branch)),
         Installed::Unknown(_) => "unknown".to_owned(),
     };
     journal.record(What::Gathered { when, version, apps: facts.apps() })?;
@@ -207,6 +212,7 @@ pub async fn carry_out<R: Remote>(
         proven: None,
         run: wish.folder.run(),
         spool: wish.cluster.paths.spool.clone(),
+        reconnect: wish.cluster.host.reconnect,
     };
     let mut left = Left::Clean;
     for step in &plan.steps {
@@ -257,6 +263,8 @@ struct Ground {
     run: String,
     /// The spool folder on the host.
     spool: String,
+    /// How long making a lost line again may take, besides what the steps themselves may.
+    reconnect: Duration,
 }
 
 impl Ground {
@@ -271,16 +279,60 @@ impl Ground {
             let failure = Failure::new("backup-not-proven", format!("{} needs a proven backup", step.id));
             return Err(Trouble::Failed(failure));
         }
+        // A copy waits for its turn here, not with k3s stopped; and waiting is no part of its time.
+        let _turn = match step.action {
+            Action::Backup(_) => Some(remote.turn().await),
+            _ => None,
+        };
+        let mut cut: Option<Failure> = None;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match (self.attempt(remote, step, scribe).await, cut.take()) {
+                (Err(trouble), _) if trouble.is_cut() && attempts < MOST_ASKED => {
+                    let again = may_repeat(remote, step, scribe).await;
+                    let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
+                    match again {
+                        Again::Yes => {
+                            scribe.note(format!("done again, as this step may be: {}", failure.message))?;
+                            cut = Some(failure);
+                        }
+                        Again::IsDone(what) => {
+                            return scribe
+                                .note(format!("{}; it was done all the same: {what}", failure.message));
+                        }
+                        Again::No => return Err(Trouble::InDoubt(failure)),
+                    }
+                }
+                // Nobody could look whether the attempt before, which was cut, has done it.
+                (Err(Trouble::Failed(failure)), Some(before))
+                    if step.class.changes() && is_lost(&failure) =>
+                {
+                    let said = format!("{}; then {}", before.message, failure.message);
+                    return Err(Trouble::InDoubt(Failure::new(before.cause, said).read(before.read)));
+                }
+                // What changes nothing cannot be half done: a cut line leaves no doubt there.
+                (Err(Trouble::InDoubt(failure)), _) if !step.class.changes() => {
+                    return Err(Trouble::Failed(failure.read("docs/operating.md#when-a-cluster-fails")));
+                }
+                (ended, _) => return ended,
+            }
+        }
+    }
+
+    /// One attempt at a step, within its time.
+    async fn attempt<R: Remote>(
+        &mut self,
+        remote: &R,
+        step: &Step,
+        scribe: &mut Scribe<'_>,
+    ) -> Result<(), Trouble> {
         // What is inside has its own, earlier ends; this one is for what nobody thought of. A copy is never to be dropped while k3s is
         // stopped, so its own end has time to start k3s again.
         let rest =
             if matches!(step.action, Action::Backup(_)) { copy::WAKING } else { Duration::from_secs(60) };
-        let limit = step.deadline.saturating_add(rest);
+        let limit = step.deadline.saturating_add(rest).saturating_add(self.reconnect);
         match tokio::time::timeout(limit, self.verb(remote, step, scribe)).await {
-            // What changes nothing cannot be half done: a cut line leaves no doubt there.
-            Ok(Err(Trouble::InDoubt(failure))) if !step.class.changes() => {
-                Err(Trouble::Failed(failure.read("docs/operating.md#when-a-cluster-fails")))
-            }
             Ok(result) => result,
             Err(_) if step.class.changes() => Err(Trouble::InDoubt(overdue(step))),
             Err(_) => Err(Trouble::Failed(overdue(step))),
@@ -321,6 +373,39 @@ impl Ground {
             }
         }
     }
+}
+
+/// Whether a step may be done again whose line was lost in its middle.
+enum Again {
+    Yes,
+    /// It need not: a probe says so.
+    IsDone(String),
+    /// Nobody knows, or nobody but a person may say.
+    No,
+}
+
+/// Asks the step's rule, and the host where the rule says so. A copy has made its own end: it is not one of one moment any more.
+async fn may_repeat<R: Remote>(remote: &R, step: &Step, scribe: &mut Scribe<'_>) -> Again {
+    match &step.redo {
+        _ if matches!(step.action, Action::Backup(_)) => Again::No,
+        _ if !step.class.changes() => Again::Yes,
+        Redo::Never => Again::No,
+        Redo::Repeatable => Again::Yes,
+        Redo::Unless(probe) => match wait::look(remote, probe, scribe).await {
+            Ok(Progress::Reached(what)) => Again::IsDone(what),
+            // An API that is away has not said no.
+            Ok(Progress::NotYet(stuck)) if stuck.iter().all(|stuck| stuck.kind != "API") => Again::Yes,
+            _ => Again::No,
+        },
+    }
+}
+
+/// Whether the command was not run, because the host could not be asked.
+fn is_lost(failure: &Failure) -> bool {
+    matches!(
+        failure.cause.as_str(),
+        "unreachable" | "host-key" | "authentication" | "refused-by-host" | "this-machine"
+    )
 }
 
 fn overdue(step: &Step) -> Failure {

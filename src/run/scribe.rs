@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 
 use crate::event::{Failure, What};
 use crate::journal::Journal;
-use crate::remote::{Command, Output, Remote, RemoteError, printable};
+use crate::remote::{Command, MOST_ASKED, Output, Remote, RemoteError, printable};
 
 /// How a step can go wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,14 @@ pub enum Trouble {
     Failed(Failure),
     /// Nobody knows whether it is so.
     InDoubt(Failure),
+}
+
+impl Trouble {
+    /// Whether the line was lost while a command was under way: it may have been done.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Self::InDoubt(failure) if failure.cause == "connection-lost")
+    }
 }
 
 /// Writes down what a step does.
@@ -37,7 +45,7 @@ impl<'a> Scribe<'a> {
     /// Runs a command that must end with exit status 0.
     pub async fn demand<R: Remote>(&mut self, remote: &R, command: &Command) -> Result<Output, Trouble> {
         let output = self.ask(remote, command).await?;
-        if output.success() { Ok(output) } else { Err(Trouble::Failed(complaint(command, &output))) }
+        well(command, output)
     }
 
     /// Runs a command to its end, whatever its exit status.
@@ -45,18 +53,33 @@ impl<'a> Scribe<'a> {
         self.open(command)?;
         let began = Instant::now();
         let answer = remote.run(command, &mut self.log).await;
-        self.ended(command, began, answer)
+        self.ended(remote, command, began, answer)
+    }
+
+    /// Runs a command that may be done twice, as every question may, to its end. One whose line is lost meanwhile is sent again on the
+    /// next.
+    pub async fn repeat<R: Remote>(&mut self, remote: &R, command: &Command) -> Result<Output, Trouble> {
+        let mut sent = 1;
+        loop {
+            match self.ask(remote, command).await {
+                Err(trouble) if trouble.is_cut() && sent < MOST_ASKED => sent += 1,
+                ended => return ended,
+            }
+        }
     }
 
     /// Asks the same question once more while waiting: logged, but not journalled, for it changes nothing and is asked hundreds of times.
-    /// `None` when no answer came in time; as the question changes nothing, nothing is in doubt then.
+    /// `None` when no answer came in time; as the question changes nothing, nothing is in doubt then. A lost line is made again, and the
+    /// question asked on it.
     pub async fn look<R: Remote>(
         &mut self,
         remote: &R,
         command: &Command,
     ) -> Result<Option<Output>, Trouble> {
         self.open(command)?;
-        match remote.run(command, &mut io::sink()).await {
+        let answer = remote.ask(command, &mut io::sink()).await;
+        self.heed(remote)?;
+        match answer {
             Ok(output) => Ok(Some(output)),
             Err(RemoteError::Deadline(_)) => Ok(None),
             Err(error) => Err(lost(&error)),
@@ -91,8 +114,8 @@ impl<'a> Scribe<'a> {
         self.open(command)?;
         let began = Instant::now();
         let answer = remote.stream(command, sink).await;
-        let output = self.ended(command, began, answer)?;
-        if output.success() { Ok(output) } else { Err(Trouble::Failed(complaint(command, &output))) }
+        let output = self.ended(remote, command, began, answer)?;
+        well(command, output)
     }
 
     /// Records one sentence for people.
@@ -115,12 +138,19 @@ impl<'a> Scribe<'a> {
         writeln!(self.log, "$ {}", command.line()).map_err(|error| here(&error))
     }
 
-    fn ended(
+    /// Notes what has become of the line.
+    fn heed<R: Remote>(&mut self, remote: &R) -> Result<(), Trouble> {
+        remote.news().into_iter().try_for_each(|news| self.note(news))
+    }
+
+    fn ended<R: Remote>(
         &mut self,
+        remote: &R,
         command: &Command,
         began: Instant,
         answer: Result<Output, RemoteError>,
     ) -> Result<Output, Trouble> {
+        self.heed(remote)?;
         let exit = match &answer {
             Ok(output) => output.exit.to_string(),
             Err(error) => printable(&error.to_string()),
@@ -135,6 +165,11 @@ impl<'a> Scribe<'a> {
         })?;
         answer.map_err(|error| lost(&error))
     }
+}
+
+/// The output of a command that must have ended with exit status 0.
+pub(super) fn well(command: &Command, output: Output) -> Result<Output, Trouble> {
+    if output.success() { Ok(output) } else { Err(Trouble::Failed(complaint(command, &output))) }
 }
 
 fn complaint(command: &Command, output: &Output) -> Failure {

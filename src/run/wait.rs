@@ -63,8 +63,13 @@ pub async fn until<R: Remote>(
     }
 }
 
-/// One look. A command that fails, or has no end, is the API's absence; only a lost connection is trouble of its own.
-async fn look<R: Remote>(remote: &R, probe: &Probe, scribe: &mut Scribe<'_>) -> Result<Progress, Trouble> {
+/// One look. A command that fails, or has no end, is the API's absence; only a connection that stays lost is trouble
+/// of its own.
+pub(super) async fn look<R: Remote>(
+    remote: &R,
+    probe: &Probe,
+    scribe: &mut Scribe<'_>,
+) -> Result<Progress, Trouble> {
     let command = probes::ask(probe);
     let Some(output) = scribe.look(remote, &command).await? else {
         let allowed = command.time_allowed().as_secs();

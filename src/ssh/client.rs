@@ -8,6 +8,7 @@ use russh::keys::{HashAlg, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::sync::watch;
 
+use super::hop::Ledger;
 use super::hostkeys::HostKeys;
 use crate::remote::printable;
 
@@ -30,12 +31,18 @@ pub(super) enum Fault {
 pub(super) struct Told {
     fingerprint: Arc<OnceLock<String>>,
     end: watch::Receiver<Option<String>>,
+    ledger: Ledger,
 }
 
 impl Told {
     /// `SHA256:…` of the accepted host key; empty before there is one.
     pub(super) fn fingerprint(&self) -> &str {
         self.fingerprint.get().map_or("", String::as_str)
+    }
+
+    /// What is kept for the hops through this connection.
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Why the connection ended, if that was told already.
@@ -69,6 +76,7 @@ pub(super) struct Client {
     known: HostKeys,
     fingerprint: Arc<OnceLock<String>>,
     end: watch::Sender<Option<String>>,
+    ledger: Ledger,
 }
 
 impl Client {
@@ -76,8 +84,9 @@ impl Client {
     pub(super) fn new(known: HostKeys) -> (Self, Told) {
         let fingerprint = Arc::new(OnceLock::new());
         let (end, told_end) = watch::channel(None);
-        let told = Told { fingerprint: Arc::clone(&fingerprint), end: told_end };
-        (Self { known, fingerprint, end }, told)
+        let ledger = Ledger::default();
+        let told = Told { fingerprint: Arc::clone(&fingerprint), end: told_end, ledger: ledger.clone() };
+        (Self { known, fingerprint, end, ledger }, told)
     }
 }
 
@@ -122,6 +131,15 @@ impl Handler for Client {
         let key = shown.public_key();
         let _ = self.fingerprint.set(key.fingerprint(HashAlg::Sha256).to_string());
         Ok(true)
+    }
+
+    /// Comes after the message was put where its reader finds it.
+    async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Fault> {
+        if !self.ledger.came(channel.number(), data.len()) {
+            tracing::warn!("a host behind a jump host sends on without being read, and is cut off");
+            session.close(channel)?;
+        }
+        Ok(())
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Fault>) -> Result<(), Fault> {

@@ -4,20 +4,19 @@
 //! asks of an operator, is told in `docs/ssh.md`.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use russh::client::{Config, Handle};
 use russh::{Disconnect, Preferred, cipher, compression};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::inventory::Host;
-use crate::remote::{Command, Output, Remote, RemoteError};
+use crate::remote::{Command, Output, RemoteError};
+use bandwidth::{Bandwidth, Meter};
 use client::{Client, Fault, Told, say_fault};
 use exec::{Orphans, Take};
 use frame::{Frame, Rights};
@@ -26,10 +25,15 @@ use keys::Keys;
 use wire::Cutter;
 
 mod auth;
+mod bandwidth;
 mod client;
+mod dial;
 mod exec;
 pub(crate) mod frame;
+mod hop;
 mod hostkeys;
+mod jump;
+mod kept;
 mod keys;
 mod network;
 mod passwords;
@@ -39,6 +43,7 @@ mod tunnel;
 mod wire;
 
 pub use hostkeys::Recorded;
+pub use kept::Session;
 pub use network::{Limits, Network};
 pub use scan::ShownKey;
 pub use tunnel::Tunnel;
@@ -54,28 +59,46 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// After this many questions without an answer the connection is lost: 60 s of silence in all.
 const KEEPALIVES: usize = 3;
 /// Bytes that a host may send ahead on one channel. 16 MiB is what a backup over a long line needs (2 MiB halves
-/// OpenSSH's speed at 10 ms); it costs no memory. Behind a shared jump host it would let one slow reader stop every
-/// host, so that needs 2 MiB or a larger `channel_buffer_size` there (libraries 1.5).
+/// OpenSSH's speed at 10 ms); it costs no memory. Behind a jump host, what a slow reader leaves is kept there for
+/// him ([`tunnel`]).
 const WINDOW: u32 = 16 << 20;
+/// Messages of 32 KiB at most that a command's reader may leave before its connection waits for him.
+const UNREAD_MESSAGES: usize = 100;
 /// How long a goodbye may take, twice.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A connection to one host, logged in.
-pub struct Session {
-    login: String,
+struct Line {
+    /// Who and where, for people.
+    address: String,
     handle: Handle<Client>,
     told: Told,
     orphans: Orphans,
     open_within: Duration,
     root: sudo::Root,
-    /// Last, so that it cuts after the handle is gone.
+    /// Bulk streams that come over it now.
+    streams: Arc<AtomicUsize>,
+    /// After the handle, so that it cuts when that is gone.
     cutter: Cutter,
+    /// The jump host's connection that carries it. Last: it may end when its last user has.
+    through: Option<Arc<Line>>,
 }
 
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({}, {})", self.login, self.host_key())
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Line({}, {})", self.address, self.told.fingerprint())
     }
+}
+
+/// How a connection is to be, besides what its host says.
+#[derive(Debug, Clone, Copy, Default)]
+struct Manner<'a> {
+    /// The fingerprint of the one host key that will do.
+    pinned: Option<&'a str>,
+    /// What bulk streams are held to.
+    bandwidth: Option<&'a Arc<Bandwidth>>,
+    /// Whether it carries the connections of hosts behind it.
+    carries: bool,
 }
 
 /// Connects to one host alone: [`Network::connect`] without limits.
@@ -84,49 +107,38 @@ pub async fn connect(host: &Host) -> Result<Session, RemoteError> {
 }
 
 fn unreachable(host: &Host, why: impl Into<String>) -> RemoteError {
-    RemoteError::Unreachable { address: host.login(), why: why.into() }
+    RemoteError::Unreachable { address: named(host), why: why.into() }
 }
 
-/// A TCP connection to the first of the host's addresses that answers. The time is shared out among them, so that one
-/// that swallows everything leaves some for the next.
-async fn dial(host: &Host) -> Result<TcpStream, RemoteError> {
-    let seconds = host.connect_timeout.as_secs();
-    let found = timeout(host.connect_timeout, tokio::net::lookup_host((host.address.as_str(), host.port)));
-    let addresses: Vec<SocketAddr> = match found.await {
-        Err(_) => return Err(unreachable(host, format!("its name was not found out within {seconds} s"))),
-        Ok(Err(error)) => return Err(unreachable(host, format!("its name cannot be found out: {error}"))),
-        Ok(Ok(addresses)) => addresses.collect(),
-    };
-    let share = host.connect_timeout.div_f64(f64::from(u32::try_from(addresses.len().max(1)).unwrap_or(1)));
-    let mut whys = Vec::new();
-    for address in addresses {
-        match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(socket)) => {
-                // Without it every small request waits for the answer to the one before: 40 ms a login.
-                if let Err(error) = socket.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY");
-                }
-                return Ok(socket);
-            }
-            Ok(Err(error)) => whys.push(format!("{address}: {error}")),
-            Err(_) => whys.push(format!("{address}: no answer within {} s", share.as_secs_f64())),
-        }
+/// A host for people: `root@203.0.113.7:22`, behind jump hosts with its name and theirs, the nearest to it first.
+fn named(host: &Host) -> String {
+    let hops = std::iter::successors(host.jump.as_deref(), |hop| hop.jump.as_deref());
+    let hops: Vec<&str> = hops.map(|hop| hop.name.as_str()).collect();
+    if hops.is_empty() {
+        host.login()
+    } else {
+        format!("{} ({}) by way of {}", host.name, host.login(), hops.join(", itself by way of "))
     }
-    if whys.is_empty() {
-        whys.push("its name has no address".to_owned());
-    }
-    Err(unreachable(host, whys.join("; ")))
 }
 
-/// From a bare stream to a session: banner, key exchange and host key under one deadline; the login has its own. The
+/// From a bare stream to a connection that is logged in: banner, key exchange and host key under one deadline; the login has its own. The
 /// library has none for the first (libraries 1.6).
-async fn shake_hands<S>(host: &Host, stream: S, known: HostKeys, keys: Keys) -> Result<Session, RemoteError>
+async fn shake_hands<S>(
+    host: &Host,
+    stream: S,
+    known: HostKeys,
+    keys: Keys,
+    manner: Manner<'_>,
+) -> Result<Line, RemoteError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let seconds = host.connect_timeout.as_secs();
-    let config = Arc::new(config(&known));
+    let streams = Arc::new(AtomicUsize::new(0));
+    let config = Arc::new(config(&known, manner));
     let (wire, cutter) = wire::cuttable(stream);
+    let meter = manner.bandwidth.map(|bandwidth| Meter::new(Arc::clone(bandwidth), Arc::clone(&streams)));
+    let wire = wire.metered(meter);
     let (client, told) = Client::new(known);
     let shaken = timeout(host.connect_timeout, russh::client::connect_stream(config, wire, client)).await;
     let mut handle = match shaken {
@@ -144,26 +156,40 @@ where
             ));
         }
     };
+    if let Some(pinned) = manner.pinned
+        && pinned != told.fingerprint()
+    {
+        cutter.cut();
+        return Err(RemoteError::HostKey(format!(
+            "{} shows another host key than when this session began: {} now, {pinned} then. Both are accepted, but a host does not \
+             change its key while it is worked on: nothing more is sent to it. Look at who answers at this address",
+            named(host),
+            told.fingerprint()
+        )));
+    }
     auth::login(&mut handle, &told, host, keys).await?;
     tracing::debug!(host = host.login(), host_key = told.fingerprint(), "logged in");
-    Ok(Session {
-        login: host.login(),
+    Ok(Line {
+        address: named(host),
         handle,
         told,
         orphans: Orphans::default(),
         open_within: host.connect_timeout,
         root: sudo::Root::new(host),
+        streams,
         cutter,
+        through: None,
     })
 }
 
-fn config(known: &HostKeys) -> Config {
+fn config(known: &HostKeys, manner: Manner<'_>) -> Config {
     Config {
         nodelay: true,
         keepalive_interval: Some(KEEPALIVE),
         keepalive_max: KEEPALIVES,
         inactivity_timeout: None,
-        window_size: WINDOW,
+        window_size: manner.bandwidth.map_or(WINDOW, |bandwidth| bandwidth.window(WINDOW)),
+        channel_buffer_size: if manner.carries { hop::KEPT_MESSAGES } else { UNREAD_MESSAGES },
         preferred: Preferred {
             key: Cow::Owned(known.algorithms()),
             host_key_certificates: Cow::Owned(known.certificate_algorithms()),
@@ -182,21 +208,24 @@ fn config(known: &HostKeys) -> Config {
     }
 }
 
-impl Session {
-    /// `SHA256:…` of the host key that was accepted.
-    #[must_use]
-    pub fn host_key(&self) -> &str {
-        self.told.fingerprint()
+impl Line {
+    /// Whether it has ended.
+    fn is_gone(&self) -> bool {
+        self.handle.is_closed() || self.told.reason().is_some()
     }
 
-    /// Says goodbye; the connection is gone when this returns, whatever the host does. What still runs on the host runs
-    /// on: nothing on this side can end it (libraries 1.6).
-    pub async fn close(mut self) {
-        let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
-        if matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
-            let _ = timeout(GOODBYE, &mut self.handle).await;
+    /// Says goodbye, to the jump hosts too whose last user this was; the connection is gone when this returns, whatever the host does. One
+    /// that others still use is left alone.
+    async fn close(this: Arc<Self>) {
+        let mut last = Some(this);
+        while let Some(Some(mut line)) = last.take().map(Arc::into_inner) {
+            let goodbye = line.handle.disconnect(Disconnect::ByApplication, "", "");
+            if matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
+                let _ = timeout(GOODBYE, &mut line.handle).await;
+            }
+            line.cutter.cut();
+            last = line.through.take();
         }
-        self.cutter.cut();
     }
 
     /// Runs a command with these rights.
@@ -215,7 +244,7 @@ impl Session {
     /// Opens a channel. Until that is done nothing was sent, so no error of it leaves anything in doubt.
     async fn open(&self) -> Result<russh::Channel<russh::client::Msg>, RemoteError> {
         exec::bury(&self.orphans).await;
-        let gone = |why: String| RemoteError::Unreachable { address: self.login.clone(), why };
+        let gone = |why: String| RemoteError::Unreachable { address: self.address.clone(), why };
         match timeout(self.open_within, self.handle.channel_open_session()).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => Err(RemoteError::Refused(format!(
@@ -233,25 +262,5 @@ impl Session {
                 Err(gone(format!("no session was opened within {seconds} s; the command was not sent")))
             }
         }
-    }
-}
-
-impl Remote for Session {
-    async fn run(&self, command: &Command, log: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
-        let rights = self.root.rights(self).await?;
-        self.send(rights, command, log).await
-    }
-
-    /// The sink is written where the channel is read: one that is slow slows the host down by TCP, and meanwhile the
-    /// connection does nothing else; the command's deadline bounds it. A sink that waits for another command on the same
-    /// connection would wait until then.
-    async fn stream(
-        &self,
-        command: &Command,
-        sink: &mut (dyn AsyncWrite + Unpin + Send),
-    ) -> Result<Output, RemoteError> {
-        let frame = Frame::new(self.root.rights(self).await?, command.line());
-        let channel = self.open().await?;
-        exec::run(channel, command, &frame, Take::Pass(sink), &self.told, &self.orphans).await
     }
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use russh::client::{Config, Handler};
 use russh::keys::{Algorithm, HashAlg, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, Preferred};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::client::{Fault, say_fault};
+use super::dial::dial;
 use super::hostkeys::{HostKeys, Recorded};
-use super::{Network, config, unreachable, wire};
+use super::{Manner, Network, config, unreachable, wire};
 use crate::inventory::Host;
 use crate::remote::{RemoteError, printable};
 
@@ -35,9 +37,22 @@ impl Network {
     /// Where a `@cert-authority` line names the host, its certificates are asked for, too, for what is recorded depends on them.
     pub async fn scan(self: &Arc<Self>, host: &Host) -> Result<Vec<ShownKey>, RemoteError> {
         let known = HostKeys::read(host).await?;
-        let mut keys = Vec::new();
+        let seat = match &host.jump {
+            Some(jump) => Some(self.jump(jump).seat(self).await),
+            None => None,
+        };
+        let (mut keys, mut way) = (Vec::new(), None);
         for kind in kinds(&known.algorithms()) {
-            let Some(shown) = look(host, &known, kind).await? else { continue };
+            let shown = match &seat {
+                None => look(host, dial(host).await?, &known, kind).await?,
+                Some(seat) => {
+                    let (hop, through) = seat.hop(self, host).await?;
+                    // Kept for the next kind: otherwise each would be a login at the jump host.
+                    way = Some(through);
+                    look(host, hop, &known, kind).await?
+                }
+            };
+            let Some(shown) = shown else { continue };
             let key = shown.public_key();
             keys.push(ShownKey {
                 algorithm: printable(key.algorithm().as_str()),
@@ -46,6 +61,7 @@ impl Network {
                 recorded: known.look_up(&shown).recorded,
             });
         }
+        drop(way);
         // A key beside a recorded one is a further key; without that one it is what a connection would meet, and refuse.
         if keys.iter().any(|key| key.recorded.is_accepted()) {
             for key in &mut keys {
@@ -66,21 +82,24 @@ fn kinds(algorithms: &[Algorithm]) -> [Vec<Algorithm>; 3] {
 }
 
 /// The key that the host shows when it is asked for these; `None` where it has none of them.
-async fn look(
+async fn look<S>(
     host: &Host,
+    stream: S,
     known: &HostKeys,
     algorithms: Vec<Algorithm>,
-) -> Result<Option<PublicKeyOrCertificate>, RemoteError> {
+) -> Result<Option<PublicKeyOrCertificate>, RemoteError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let certificates =
         if known.certificate_algorithms().is_empty() { Vec::new() } else { algorithms.clone() };
-    let plain = config(known);
+    let plain = config(known, Manner::default());
     let preferred = Preferred {
         key: Cow::Owned(algorithms),
         host_key_certificates: Cow::Owned(certificates),
         ..plain.preferred
     };
     let config = Arc::new(Config { preferred, ..plain });
-    let stream = super::dial(host).await?;
     // When this returns, the connection is cut: the library would keep it for a while.
     let (wire, _cutter) = wire::cuttable(stream);
     let (show, mut shown) = oneshot::channel();

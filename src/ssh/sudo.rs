@@ -10,7 +10,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 
-use super::Session;
+use super::Line;
 use super::frame::Rights;
 use super::passwords::{self, Gate};
 use crate::inventory::{Host, Sudo};
@@ -37,26 +37,26 @@ impl Root {
     }
 
     /// The rights for the next command. An error means that it was not sent.
-    pub(super) async fn rights(&self, session: &Session) -> Result<Rights<'_>, RemoteError> {
+    pub(super) async fn rights(&self, line: &Line) -> Result<Rights<'_>, RemoteError> {
         if self.host.sudo == Sudo::Never {
             return Ok(Rights::Own);
         }
-        let password = self.proven.get_or_try_init(|| self.prove(session)).await?;
+        let password = self.proven.get_or_try_init(|| self.prove(line)).await?;
         Ok(password.as_ref().map_or(Rights::Sudo, Rights::SudoWith))
     }
 
-    async fn prove(&self, session: &Session) -> Result<Option<SecretString>, RemoteError> {
+    async fn prove(&self, line: &Line) -> Result<Option<SecretString>, RemoteError> {
         let Sudo::Password(reference) = &self.host.sudo else {
-            self.ask(session, Command::new("set -- -n;").fixed(ASK)).await?;
+            self.ask(line, Command::new("set -- -n;").fixed(ASK)).await?;
             return Ok(None);
         };
         if passwords::was_refused(Gate::Sudo, &self.host, reference) {
             return Err(self.refusal(Trouble::Password, ""));
         }
         let password = passwords::fetch(&self.host.user, reference).await.map_err(RemoteError::Here)?;
-        let line = Zeroizing::new(format!("{}\n", password.expose_secret()).into_bytes());
-        let ask = Command::new("set -- -k -S -p '';").fixed(ASK).stdin(line.to_vec()).sensitive();
-        match self.ask(session, ask).await {
+        let first = Zeroizing::new(format!("{}\n", password.expose_secret()).into_bytes());
+        let ask = Command::new("set -- -k -S -p '';").fixed(ASK).stdin(first.to_vec()).sensitive();
+        match self.ask(line, ask).await {
             Ok(()) => Ok(Some(password)),
             Err(error) => {
                 if matches!(error, RemoteError::Auth(_)) {
@@ -67,10 +67,10 @@ impl Root {
         }
     }
 
-    async fn ask(&self, session: &Session, ask: Command) -> Result<(), RemoteError> {
+    async fn ask(&self, line: &Line, ask: Command) -> Result<(), RemoteError> {
         let ask = ask.deadline(self.host.connect_timeout).limit(4 << 10);
         // The command itself was not sent, so nothing that happens here leaves it in doubt.
-        let output = match session.send(Rights::Own, &ask, &mut io::sink()).await {
+        let output = match line.send(Rights::Own, &ask, &mut io::sink()).await {
             Ok(output) => output,
             Err(RemoteError::Deadline(within)) => {
                 let why =

@@ -3,10 +3,13 @@
 //!
 //! Here is how they are met; [`host`] is what they do.
 
+use std::io::Write;
+
 use russh::keys::{Algorithm, PrivateKey};
 use russh::server::run_stream;
 
 use super::*;
+use crate::remote::{Command, Output, Remote};
 use host::{Ice, Server};
 
 mod deadlines;
@@ -18,7 +21,8 @@ mod output;
 mod passwords;
 
 fn oak() -> Host {
-    Host { agent: false, connect_timeout: Duration::from_secs(10), ..Host::new("oak", "203.0.113.7") }
+    let (connect_timeout, reconnect) = (Duration::from_secs(10), Duration::ZERO);
+    Host { agent: false, connect_timeout, reconnect, ..Host::new("oak", "203.0.113.7") }
 }
 
 fn random_key() -> PrivateKey {
@@ -51,7 +55,16 @@ async fn meet_with(host: &Server, mut cluster: Host) -> Result<Session, RemoteEr
     });
     let known = HostKeys::read(&cluster).await.unwrap();
     let keys = Keys { ready: vec![("id".into(), Arc::new(random_key()))], ..Keys::default() };
-    shake_hands(&cluster, near, known, keys).await
+    let line = shake_hands(&cluster, near, known, keys).await?;
+    Ok(Session::begun(Network::new(Limits::default()), cluster, None, line))
+}
+
+/// Without jump host, pinned key or cap.
+async fn shake_hands<S>(host: &Host, stream: S, known: HostKeys, keys: Keys) -> Result<Line, RemoteError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    super::shake_hands(host, stream, known, keys, Manner::default()).await
 }
 
 async fn ask(session: &Session, line: &'static str) -> Result<Output, RemoteError> {

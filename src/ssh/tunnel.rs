@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::sink;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::Session;
 use super::exec::Leash;
 use super::frame::{Frame, Rights, Stream};
+use super::{Line, Session};
 use crate::remote::{Command, Remote as _, RemoteError};
 
 /// Connections at once; more wait until one ends.
@@ -52,31 +53,33 @@ enum Way {
 ///
 /// Whoever may use this machine's loopback may use it too; what is reached must ask for credentials of its own, as the
 /// Kubernetes API does.
-pub struct Tunnel<'a> {
-    session: &'a Session,
+pub struct Tunnel {
+    /// The connection that carries it: a tunnel is not made again with the session's line.
+    line: Arc<Line>,
     listener: TcpListener,
     local: u16,
     port: u16,
     way: Way,
 }
 
-impl fmt::Debug for Tunnel<'_> {
+impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tunnel({} to port {} of {}, {:?})", self.local, self.port, self.session.login, self.way)
+        write!(f, "Tunnel({} to port {} of {}, {:?})", self.local, self.port, self.line.address, self.way)
     }
 }
 
 impl Session {
     /// Opens a tunnel to this port of the host's loopback. Something must listen there: it is tried, and so it is found out once
     /// whether sshd forwards or a command must do it.
-    pub async fn tunnel(&self, port: u16) -> Result<Tunnel<'_>, RemoteError> {
-        let way = match self.forward(port).await? {
+    pub async fn tunnel(&self, port: u16) -> Result<Tunnel, RemoteError> {
+        let line = self.line().await?;
+        let way = match line.forward(port).await? {
             Ok(channel) => {
-                let _ = timeout(self.open_within, channel.close()).await;
+                let _ = timeout(line.open_within, channel.close()).await;
                 Way::Forward
             }
             Err(ChannelOpenFailure::AdministrativelyProhibited) => {
-                self.try_command(port).await?;
+                self.try_command(port, line.open_within).await?;
                 Way::Command
             }
             Err(_) => {
@@ -88,10 +91,25 @@ impl Session {
         let here = |error: std::io::Error| RemoteError::Here(format!("no port for a tunnel: {error}"));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(here)?;
         let local = listener.local_addr().map_err(here)?.port();
-        tracing::debug!(host = self.login, local, port, ?way, "tunnel");
-        Ok(Tunnel { session: self, listener, local, port, way })
+        tracing::debug!(host = line.address, local, port, ?way, "tunnel");
+        Ok(Tunnel { line, listener, local, port, way })
     }
 
+    async fn try_command(&self, port: u16, within: Duration) -> Result<(), RemoteError> {
+        let command = Command::new(TRY_COMMAND).arg(port.to_string()).deadline(within);
+        let output = self.run(&command, &mut sink()).await?;
+        if output.success() {
+            return Ok(());
+        }
+        Err(RemoteError::Refused(format!(
+            "its sshd forbids forwarding (AllowTcpForwarding, PermitOpen), and its bash does not reach port {port} of its \
+             loopback either ({}); is k3s running there?",
+            output.complaint()
+        )))
+    }
+}
+
+impl Line {
     /// A forwarded channel, or why the host opens none.
     async fn forward(&self, port: u16) -> Result<Result<Channel<Msg>, ChannelOpenFailure>, RemoteError> {
         let open = self.handle.channel_open_direct_tcpip("127.0.0.1", u32::from(port), "127.0.0.1", 0);
@@ -109,22 +127,9 @@ impl Session {
             }
         }
     }
-
-    async fn try_command(&self, port: u16) -> Result<(), RemoteError> {
-        let command = Command::new(TRY_COMMAND).arg(port.to_string()).deadline(self.open_within);
-        let output = self.run(&command, &mut sink()).await?;
-        if output.success() {
-            return Ok(());
-        }
-        Err(RemoteError::Refused(format!(
-            "its sshd forbids forwarding (AllowTcpForwarding, PermitOpen), and its bash does not reach port {port} of its \
-             loopback either ({}); is k3s running there?",
-            output.complaint()
-        )))
-    }
 }
 
-impl Tunnel<'_> {
+impl Tunnel {
     /// The port on 127.0.0.1 of this machine.
     #[must_use]
     pub const fn local_port(&self) -> u16 {
@@ -147,7 +152,7 @@ impl Tunnel<'_> {
                     }
                 },
                 Some(()) = open.next() => {}
-                why = self.session.told.ended() => return RemoteError::Lost(why),
+                why = self.line.told.ended() => return RemoteError::Lost(why),
             }
         }
     }
@@ -158,7 +163,7 @@ impl Tunnel<'_> {
             tracing::debug!(%error, "TCP_NODELAY");
         }
         let opened = match self.way {
-            Way::Forward => self.session.forward(self.port).await.and_then(|opened| {
+            Way::Forward => self.line.forward(self.port).await.and_then(|opened| {
                 opened.map(|channel| (channel, None)).map_err(|why| {
                     RemoteError::Refused(format!("no connection to port {}: {why:?}", self.port))
                 })
@@ -168,12 +173,12 @@ impl Tunnel<'_> {
         let (channel, noise) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                tracing::warn!(host = self.session.login, %error, "tunnel");
+                tracing::warn!(host = self.line.address, %error, "tunnel");
                 return;
             }
         };
         let (from_host, to_host) = channel.split();
-        let leash = Leash::new(to_host, &self.session.orphans);
+        let leash = Leash::new(to_host, &self.line.orphans);
         if let Some(to_host) = leash.channel() {
             carry(local, from_host, to_host, noise).await;
         }
@@ -182,7 +187,7 @@ impl Tunnel<'_> {
 
     /// A channel by a command, and what tells the login shell's noise from what comes through it.
     async fn by_command(&self) -> Result<(Channel<Msg>, Stream), RemoteError> {
-        let channel = self.session.open().await?;
+        let channel = self.line.open().await?;
         let command = Command::new(BY_COMMAND).arg(self.port.to_string());
         let frame = Frame::new(Rights::Own, command.line());
         channel

@@ -7,10 +7,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::bandwidth::Meter;
 
 /// Cuts its [`Wire`] when told to, or when dropped.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(super) struct Cutter(Arc<State>);
 pub(super) struct Wire<S> {
     stream: S,
     state: Arc<State>,
+    meter: Option<Meter>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +36,14 @@ struct State {
 /// Puts a cutter to a stream.
 pub(super) fn cuttable<S>(stream: S) -> (Wire<S>, Cutter) {
     let state = Arc::new(State::default());
-    (Wire { stream, state: Arc::clone(&state) }, Cutter(state))
+    (Wire { stream, state: Arc::clone(&state), meter: None }, Cutter(state))
+}
+
+impl<S> Wire<S> {
+    /// The same, read no faster than this meter allows.
+    pub(super) fn metered(self, meter: impl Into<Option<Meter>>) -> Self {
+        Self { meter: meter.into(), ..self }
+    }
 }
 
 impl Cutter {
@@ -69,7 +79,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.state.check(&self.state.reader, cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if let Some(meter) = &mut self.meter {
+            ready!(meter.poll_turn(cx));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if let Some(meter) = &mut self.meter {
+            meter.took(buf.filled().len() - before);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

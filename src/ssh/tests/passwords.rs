@@ -62,7 +62,7 @@ impl Handler for Asker {
 }
 
 /// Logs in with a password; each test with an address of its own, because what a host refused is remembered.
-async fn log_in(asker: &Asker, address: &str) -> Result<Session, RemoteError> {
+async fn log_in(asker: &Asker, address: &str) -> Result<Line, RemoteError> {
     let host_key = random_key();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
