@@ -51,14 +51,14 @@ const MINUTES: Duration = Duration::from_secs(300);
 async fn a_line_cut_at_any_byte_is_made_again_and_no_command_is_sent_twice() {
     let sshd = Sshd::start();
     let proxy = Proxy::to(sshd.port());
-    let count = sshd.dir().join("count");
-    let append = Command::new("echo once >>").arg(count.to_str().unwrap()).fixed("; echo done");
     let (mut lost, mut done) = (0, 0);
     // Steps that share no factor with any packet's size, both ways, from the first byte of a request to past the end of its answer.
     for (round, bytes) in (0_u64..24).map(|n| (n, 1 + n * 37)).collect::<Vec<_>>() {
         let way = if round % 2 == 0 { Way::ToClient } else { Way::ToHost };
         let session = connect(&behind(&sshd, &proxy, MINUTES)).await;
-        fs::write(&count, "").unwrap();
+        // Each round has its own: a command whose line was cut runs when its shell gets round to it.
+        let count = sshd.dir().join(format!("count-{round}"));
+        let append = Command::new("echo once >>").arg(count.to_str().unwrap()).fixed("; echo done");
         proxy.cut_after(way, bytes);
         match session.run(&append, &mut std::io::sink()).await {
             Ok(output) => {
@@ -73,10 +73,12 @@ async fn a_line_cut_at_any_byte_is_made_again_and_no_command_is_sent_twice() {
         // A question is asked until it is answered, whatever byte the line was cut at.
         let asked = session.ask(&Command::new("echo answer"), &mut std::io::sink()).await.unwrap();
         assert_eq!(asked.text().trim(), "answer", "{bytes}");
-        let times = fs::read_to_string(&count).unwrap().lines().count();
-        assert!(times <= 1, "{bytes}: sent {times} times");
         session.close().await;
         proxy.cut_after(way, u64::MAX);
+    }
+    for round in 0..24 {
+        let count = fs::read_to_string(sshd.dir().join(format!("count-{round}"))).unwrap_or_default();
+        assert!(count.lines().count() <= 1, "round {round}: sent twice");
     }
     assert!(lost > 3 && done > 0, "{lost} lost, {done} done");
 }

@@ -404,7 +404,7 @@ fn a_line_that_is_cut_is_made_again_and_only_a_copy_in_the_middle_of_its_stream_
         let host = bench.host(name);
         assert!(!host.has(fault), "{name}: was never cut");
         assert_eq!(host.connections(), 2, "{name}");
-        assert_eq!(noted(name, "was lost"), 1, "{name}: {}", bench.report(name)["notes"]);
+        assert_eq!(noted(name, "and made again"), 1, "{name}: {}", bench.report(name)["notes"]);
         assert_eq!(power(host), Power::Running, "{name}: nobody needs to wait for the watchdog");
     }
     for (name, _) in copies {
