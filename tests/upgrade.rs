@@ -385,7 +385,7 @@ fn a_line_that_is_cut_is_made_again_and_only_a_copy_in_the_middle_of_its_stream_
         ("resume", after(r#"{"spec":{"suspend":false}}"#)),
         ("restore", after("create --validate=false")),
         ("reconcile", after("annotate --overwrite")),
-        ("converge", at("get kustomizations")),
+        ("fetch", at("get gitrepositories.source.toolkit.fluxcd.io -n flux-system -o json")),
         ("suspend", after(r#"{"spec":{"suspend":true}}"#)),
     ];
     let mut specs: Vec<HostSpec> =
