@@ -372,7 +372,7 @@ fn a_line_that_is_cut_is_made_again_and_only_a_copy_in_the_middle_of_its_stream_
         ("copy-begun", at("tar -C")),
         ("copy-ended", after("tar -C")),
         ("stop", after("systemctl stop")),
-        ("kill-not-heard", at("k3s-killall.sh")),
+        ("kill-not-heard", at("&& k3s-killall.sh")),
     ];
     let others = [
         ("facts", at("begin $1")),
