@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::form::parse_bytes;
 use crate::inventory::{Selection, import};
+use crate::ssh::Limits;
 use crate::version::Version;
 
 /// Upgrade many Stackspin clusters at once over SSH.
@@ -108,6 +110,23 @@ impl From<&SelectArgs> for Selection {
 /// A number of hosts at once.
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1000)
+}
+
+/// What may be taken of the network.
+#[derive(Debug, Clone, Args)]
+pub struct NetworkArgs {
+    /// How many clusters send their data for the backup at once; the others wait before k3s is stopped.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub streams: Option<usize>,
+    /// Bytes per second that all such data together may take: 500K, 20M, 1G.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub bandwidth: Option<u64>,
+}
+
+impl From<&NetworkArgs> for Limits {
+    fn from(args: &NetworkArgs) -> Self {
+        Self { streams: args.streams, bandwidth: args.bandwidth }
+    }
 }
 
 /// `fleet inventory …`
@@ -262,6 +281,9 @@ pub struct UpgradeArgs {
     /// How many hosts at once.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
     pub parallel: usize,
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
 }
 
 /// `fleet backup …`

@@ -60,6 +60,22 @@ pub fn bytes(bytes: u64) -> String {
     format!("{}.{} {unit}", tenths.div_euclid(10), tenths % 10)
 }
 
+/// Bytes as people write them, the other way round: a whole number, and `K`, `M` or `G` for binary thousands (1024, 1024², 1024³) where
+/// it is followed by one.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match bytes {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err("a whole number above 0 is wanted, with K, M or G behind it or nothing: 20M".to_owned()),
+    }
+}
+
 /// Bytes in hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -104,6 +120,16 @@ pub fn count(number: usize, one: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_read_as_they_are_written() {
+        for (text, bytes) in [("1", 1), ("64k", 65536), ("20M", 20 << 20), ("2G", 2 << 30)] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "0M", "M", "-1", "1.5M", "20 M", "20MB", "20Mé", "99999999999G"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn ids_are_in_order_of_time() {

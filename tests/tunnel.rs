@@ -301,7 +301,7 @@ async fn echo(port: u16, number: usize) {
 }
 
 /// Runs this beside a tunnel that serves.
-async fn beside<T>(tunnel: &fleet::ssh::Tunnel<'_>, what: impl Future<Output = T>) -> T {
+async fn beside<T>(tunnel: &fleet::ssh::Tunnel, what: impl Future<Output = T>) -> T {
     tokio::select! {
         lost = tunnel.serve() => panic!("{lost}"),
         done = tokio::time::timeout(Duration::from_secs(150), what) => done.unwrap(),

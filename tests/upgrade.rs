@@ -314,6 +314,11 @@ fn a_host_that_fails_in_any_step_stops_there_and_the_others_are_done() {
     specs.push(HostSpec::new("healthy-3").fault(Fault::ContainersKeepWriting));
     specs.push(HostSpec::new("healthy-4").fault(Fault::SecretsConflict));
     let bench = Bench::new(specs);
+    for step in &steps {
+        if matches!(fault_in(step), Some(Fault::ConnectionDropsAt(_))) {
+            never_again(&bench, &host_of(step));
+        }
+    }
     alter_archives(bench.host(&host_of("backup/prove")));
     lose_the_source(bench.host(&host_of("to-0.7/converge")));
     for step in &steps {
@@ -359,54 +364,105 @@ fn remedies(report: &Value, id: &str) -> Vec<u64> {
 }
 
 #[test]
-fn a_line_that_is_cut_in_a_changing_command_leaves_the_host_in_doubt_and_k3s_running() {
-    let cuts = [
-        ("copy-begun", "backup/copy", Fault::ConnectionDropsAt("tar -C".to_owned())),
-        ("copy-ended", "backup/copy", Fault::ConnectionDropsAfter("tar -C".to_owned())),
-        ("stop", "backup/copy", Fault::ConnectionDropsAfter("systemctl stop".to_owned())),
-        ("switch-not-heard", "to-0.7/switch-branch", Fault::ConnectionDropsAt("patch gitrepo".to_owned())),
-        ("switch-done", "to-0.7/switch-branch", Fault::ConnectionDropsAfter("patch gitrepo".to_owned())),
-        (
-            "resume",
-            "to-0.7/resume-source",
-            Fault::ConnectionDropsAfter(r#"{"spec":{"suspend":false}}"#.to_owned()),
-        ),
-        (
-            "restore",
-            "to-0.7/restore-secrets",
-            Fault::ConnectionDropsAfter("create --validate=false".to_owned()),
-        ),
-        ("reconcile", "to-0.7/reconcile", Fault::ConnectionDropsAfter("annotate --overwrite".to_owned())),
-        (
-            "suspend",
-            "to-0.7/suspend-source",
-            Fault::ConnectionDropsAfter(r#"{"spec":{"suspend":true}}"#.to_owned()),
-        ),
+fn a_line_that_is_cut_is_made_again_and_only_a_copy_in_the_middle_of_its_stream_fails_for_it() {
+    let (at, after) = (
+        |text: &str| Fault::ConnectionDropsAt(text.to_owned()),
+        |text: &str| Fault::ConnectionDropsAfter(text.to_owned()),
+    );
+    let copies = [
+        ("copy-begun", at("tar -C")),
+        ("copy-ended", after("tar -C")),
+        ("stop", after("systemctl stop")),
+        ("kill-not-heard", at("&& k3s-killall.sh")),
+    ];
+    let others = [
+        ("facts", at("begin $1")),
+        ("measure", after("du -skc")),
+        ("start", after("systemctl start k3s && systemctl is-active")),
+        ("save", after("get secrets oas-")),
+        ("ready", at("get nodes,pods -A")),
+        ("switch-not-heard", at("patch gitrepo")),
+        ("switch-done", after("patch gitrepo")),
+        ("resume", after(r#"{"spec":{"suspend":false}}"#)),
+        ("restore", after("create --validate=false")),
+        ("reconcile", after("annotate --overwrite")),
+        ("fetch", at("get gitrepositories.source.toolkit.fluxcd.io -n flux-system -o json")),
+        ("suspend", after(r#"{"spec":{"suspend":true}}"#)),
     ];
     let mut specs: Vec<HostSpec> =
-        cuts.iter().map(|(name, _, fault)| night(name).fault(fault.clone())).collect();
+        copies.iter().chain(&others).map(|(name, fault)| night(name).fault(fault.clone())).collect();
     specs.push(HostSpec::new("healthy"));
     let bench = Bench::new(specs);
-    bench.upgrade(&["--all"]).ends(6);
+    bench.upgrade(&["--all"]).ends(3);
     assert_eq!(bench.report("healthy")["outcome"], "done");
-    for (name, step, _) in cuts {
-        let (report, host) = (bench.report(name), bench.host(name));
-        assert_eq!(report["outcome"], "in-doubt", "{name}: {}", report["failure"]);
-        assert_eq!(report["failed_step"], step, "{name}");
-        assert_eq!(report["steps"].as_array().unwrap().last().unwrap()["step"], step, "{name}");
-        assert_eq!(report["state"], "unknown", "{name}");
-        if step == "backup/copy" {
-            let said = report["failure"]["message"].as_str().unwrap();
-            assert!(said.contains("its watchdog starts k3s by "), "{said}");
-            assert_eq!(power(host), Power::Stopped, "{name}: nothing could start it yet");
-            the_lease_is_over(host);
-        }
-        until(&format!("{name}: k3s runs"), || power(host) == Power::Running);
-        assert!(host.connections() == 1, "{name}: nobody goes on by himself");
+    assert_eq!(bench.host("healthy").connections(), 1);
+    let noted = |name: &str, text: &str| {
+        let report = bench.report(name);
+        let notes = report["notes"].as_array().unwrap().iter();
+        notes.filter(|note| note["text"].as_str().unwrap().contains(text)).count()
+    };
+    for (name, fault) in copies.iter().chain(&others) {
+        let host = bench.host(name);
+        assert!(!host.has(fault), "{name}: was never cut");
+        assert_eq!(host.connections(), 2, "{name}");
+        assert_eq!(noted(name, "and made again"), 1, "{name}: {}", bench.report(name)["notes"]);
+        assert_eq!(power(host), Power::Running, "{name}: nobody needs to wait for the watchdog");
     }
-    let branch = |name: &str| bench.host(name).object("gitrepositories", FLUX, "openappstack").unwrap();
-    assert_eq!(branch("switch-not-heard")["spec"]["ref"]["branch"], "v0.6");
-    assert_eq!(branch("switch-done")["spec"]["ref"]["branch"], "v0.7");
+    for (name, _) in copies {
+        let report = bench.report(name);
+        assert_eq!((&report["outcome"], &report["state"]), (&"failed".into(), &"clean".into()), "{name}");
+        assert_eq!(report["failed_step"], "backup/copy", "{name}");
+        let said = report["failure"]["message"].as_str().unwrap();
+        assert!(said.contains("lost before the command ended"), "{name}: {said}");
+        assert!(said.ends_with("k3s was started again"), "{name}: {said}");
+    }
+    for (name, _) in others {
+        let report = bench.report(name);
+        assert_eq!(report["outcome"], "done", "{name}: {}", report["failure"]);
+    }
+    // What is seen to be done is not done twice.
+    let sent = |name: &str, text: &str| {
+        bench.host(name).commands().iter().filter(|line| line.contains(text)).count()
+    };
+    assert_eq!((sent("switch-not-heard", "patch gitrepo"), noted("switch-not-heard", "done again")), (4, 1));
+    assert_eq!((sent("switch-done", "patch gitrepo"), noted("switch-done", "done all the same")), (3, 1));
+}
+
+#[test]
+fn a_host_that_stays_away_is_lost_before_a_change_and_in_doubt_in_the_middle_of_one() {
+    let bench = Bench::new(vec![
+        night("asked").fault(Fault::ConnectionDropsAt("get nodes,pods -A".to_owned())),
+        night("stopped").fault(Fault::ConnectionDropsAfter("systemctl stop".to_owned())),
+        night("changed").fault(Fault::ConnectionDropsAfter("patch gitrepo".to_owned())),
+    ]);
+    for name in ["asked", "stopped", "changed"] {
+        never_again(&bench, name);
+    }
+    bench.upgrade(&["--all"]).ends(6);
+    let asked = bench.report("asked");
+    assert_eq!((&asked["outcome"], &asked["state"]), (&"failed".into(), &"clean".into()), "{asked}");
+    assert_eq!(asked["failure"]["cause"], "unreachable", "{asked}");
+    for (name, step) in [("stopped", "backup/copy"), ("changed", "to-0.7/switch-branch")] {
+        let report = bench.report(name);
+        assert_eq!(report["outcome"], "in-doubt", "{name}: {}", report["failure"]);
+        assert_eq!((&report["failed_step"], &report["state"]), (&step.into(), &"unknown".into()), "{name}");
+        assert_eq!(bench.host(name).connections(), 1, "{name}: nobody goes on by himself");
+    }
+    let stopped = bench.host("stopped");
+    let said = bench.report("stopped")["failure"]["message"].as_str().unwrap().to_owned();
+    assert!(said.contains("its watchdog starts k3s by "), "{said}");
+    assert_eq!(power(stopped), Power::Stopped, "nothing could start it yet");
+    the_lease_is_over(stopped);
+    until("k3s runs", || power(stopped) == Power::Running);
+}
+
+/// A lost connection to this host is not made again.
+fn never_again(bench: &Bench, name: &str) {
+    let inventory = bench.lab.inventory().join("lab.toml");
+    let text = fs::read_to_string(&inventory).unwrap();
+    let table = format!("[clusters.\"{name}\"]\n");
+    assert_eq!(text.matches(&table).count(), 1, "{text}");
+    fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = 0\n"))).unwrap();
 }
 
 /// Minutes pass for the watchdog: its lease is a file on the host.
@@ -433,7 +489,9 @@ fn a_copy_that_is_not_proven_lets_no_step_of_a_migration_be_sent() {
     let mut specs: Vec<HostSpec> = tars.iter().map(|(name, _)| HostSpec::new(*name)).collect();
     specs.push(HostSpec::new("killall-fails").fault(Fault::CommandFails("&& k3s-killall.sh".to_owned())));
     specs.push(HostSpec::new("wont-start").fault(Fault::K3sWontStart));
-    specs.push(HostSpec::new("cut-before-the-stop").fault(Fault::ConnectionDropsAt("du -skc".to_owned())));
+    specs.push(
+        HostSpec::new("cut-before-the-stop").fault(Fault::ConnectionDropsAt("/api/v1/configmaps".to_owned())),
+    );
     let bench = Bench::new(specs);
     for (name, script) in tars {
         // The proof is told by the archives alone; asking tar's version is no copying.

@@ -10,6 +10,7 @@ use super::{Exit, Trouble, output, plan, select};
 use crate::cli::{Cli, RehearseArgs};
 use crate::inventory::{self, Cluster, Selection};
 use crate::lab::{Fault, HostSpec, Lab, OF_THIS_MACHINE};
+use crate::ssh::Limits;
 use crate::version::Version;
 use crate::{files, form};
 
@@ -60,6 +61,7 @@ async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> R
         target: args.to,
         acknowledged,
         parallel: PARALLEL,
+        limits: Limits::default(),
         runs: runs.clone(),
         backups: backups.clone(),
         typed,

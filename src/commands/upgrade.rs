@@ -25,6 +25,7 @@ pub(super) struct Wanted {
     pub(super) target: Version,
     pub(super) acknowledged: Vec<String>,
     pub(super) parallel: usize,
+    pub(super) limits: Limits,
     pub(super) runs: PathBuf,
     pub(super) backups: PathBuf,
     /// The command line that the reports build their advice on.
@@ -40,6 +41,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
         target: args.to,
         acknowledged: args.ack.clone(),
         parallel: args.parallel,
+        limits: Limits::from(&args.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
         typed: std::env::args().collect(),
@@ -50,7 +52,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
 
 /// Does it, shows it while it goes on, writes the reports and prints the table.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
-    let Wanted { clusters, target, acknowledged, parallel, runs, backups, typed } = wanted;
+    let Wanted { clusters, target, acknowledged, parallel, limits, runs, backups, typed } = wanted;
     let folder = RunFolder::create(
         &runs,
         &Run {
@@ -76,7 +78,7 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
         parallel,
         run: folder.clone(),
         backups,
-        network: Network::new(Limits::default()),
+        network: Network::new(limits),
         listener,
         stop: Arc::clone(&stop),
     };

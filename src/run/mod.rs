@@ -14,9 +14,8 @@ use crate::files::write_json;
 use crate::form;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
-use crate::plan::{Action, Plan, Redo, Step};
+use crate::plan::{Action, Plan, Step};
 use crate::planner::{self, Planned};
-use crate::probes::Progress;
 use crate::remote::{MOST_ASKED, Remote, RemoteError, printable};
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
@@ -24,10 +23,12 @@ use crate::version::Version;
 pub mod copy;
 pub mod job;
 pub mod objects;
+mod redo;
 pub mod scribe;
 
 pub mod wait;
 
+use redo::Again;
 pub use scribe::{Scribe, Trouble};
 
 /// What the operator wants of one cluster, and where things are kept.
@@ -284,13 +285,23 @@ impl Ground {
             Action::Backup(_) => Some(remote.turn().await),
             _ => None,
         };
+        self.settle(remote, step, scribe).await
+    }
+
+    /// Does it, and again as its rule allows where the line was lost in its middle.
+    async fn settle<R: Remote>(
+        &mut self,
+        remote: &R,
+        step: &Step,
+        scribe: &mut Scribe<'_>,
+    ) -> Result<(), Trouble> {
         let mut cut: Option<Failure> = None;
         let mut attempts = 0;
         loop {
             attempts += 1;
             match (self.attempt(remote, step, scribe).await, cut.take()) {
                 (Err(trouble), _) if trouble.is_cut() && attempts < MOST_ASKED => {
-                    let again = may_repeat(remote, step, scribe).await;
+                    let again = redo::may_repeat(remote, step, scribe).await;
                     let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
                     match again {
                         Again::Yes => {
@@ -306,7 +317,7 @@ impl Ground {
                 }
                 // Nobody could look whether the attempt before, which was cut, has done it.
                 (Err(Trouble::Failed(failure)), Some(before))
-                    if step.class.changes() && is_lost(&failure) =>
+                    if step.class.changes() && redo::was_not_run(&failure) =>
                 {
                     let said = format!("{}; then {}", before.message, failure.message);
                     return Err(Trouble::InDoubt(Failure::new(before.cause, said).read(before.read)));
@@ -373,39 +384,6 @@ impl Ground {
             }
         }
     }
-}
-
-/// Whether a step may be done again whose line was lost in its middle.
-enum Again {
-    Yes,
-    /// It need not: a probe says so.
-    IsDone(String),
-    /// Nobody knows, or nobody but a person may say.
-    No,
-}
-
-/// Asks the step's rule, and the host where the rule says so. A copy has made its own end: it is not one of one moment any more.
-async fn may_repeat<R: Remote>(remote: &R, step: &Step, scribe: &mut Scribe<'_>) -> Again {
-    match &step.redo {
-        _ if matches!(step.action, Action::Backup(_)) => Again::No,
-        _ if !step.class.changes() => Again::Yes,
-        Redo::Never => Again::No,
-        Redo::Repeatable => Again::Yes,
-        Redo::Unless(probe) => match wait::look(remote, probe, scribe).await {
-            Ok(Progress::Reached(what)) => Again::IsDone(what),
-            // An API that is away has not said no.
-            Ok(Progress::NotYet(stuck)) if stuck.iter().all(|stuck| stuck.kind != "API") => Again::Yes,
-            _ => Again::No,
-        },
-    }
-}
-
-/// Whether the command was not run, because the host could not be asked.
-fn is_lost(failure: &Failure) -> bool {
-    matches!(
-        failure.cause.as_str(),
-        "unreachable" | "host-key" | "authentication" | "refused-by-host" | "this-machine"
-    )
 }
 
 fn overdue(step: &Step) -> Failure {

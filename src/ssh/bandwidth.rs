@@ -2,7 +2,7 @@
 //!
 //! It is held where bytes come off the wire, not where a stream's sink takes them: a channel that is read slowly would stop its whole
 //! connection, other commands and keepalives with it (libraries 1.5). A wire that is read slowly slows the host down by TCP, and what
-//! else it sends stands in the same queue, which [`window`] keeps short.
+//! else it sends stands in the same queue, which [`Bandwidth::window`] keeps short.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

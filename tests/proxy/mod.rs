@@ -132,6 +132,11 @@ impl Proxy {
         self.shared.state().taken
     }
 
+    /// Lines that were turned away so far, by [`Self::refuse`] or because the host takes none.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.shared.state().turned_away
+    }
+
     /// Cuts so far.
     pub(crate) fn cuts(&self) -> usize {
         self.shared.state().cuts
@@ -170,12 +175,12 @@ fn serve(listener: &TcpListener, target: u16, shared: &Arc<Shared>) {
         if shared.state().over {
             return;
         }
-        if shared.state().refuses {
+        let far = if shared.state().refuses { None } else { TcpStream::connect(("127.0.0.1", target)).ok() };
+        let Some(far) = far else {
             drop(near);
             shared.change(|state| state.turned_away += 1);
             continue;
-        }
-        let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { continue };
+        };
         near.set_nodelay(true).unwrap();
         far.set_nodelay(true).unwrap();
         shared.change(|state| {
