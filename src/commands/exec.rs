@@ -83,8 +83,9 @@ fn command(args: &ExecArgs) -> Result<(Command, String), Trouble> {
             let script = script(file)?;
             let sum = hex(&Sha256::digest(&script));
             let name = printable(&file.display().to_string());
-            let words: String = args.words.iter().map(|word| format!(" {}", quote(word))).collect();
-            let title = format!("Run the script {name}{} (SHA-256 {sum})", printable(&words));
+            let words: Vec<String> =
+                std::iter::once(name).chain(args.words.iter().map(|word| printable(&quote(word)))).collect();
+            let title = format!("Run the script {} (SHA-256 {sum})", words.join(" "));
             (Command::new("sh -s --").args(&args.words).stdin(script), title)
         }
     };

@@ -112,18 +112,18 @@ impl Exec {
             journal.record(What::Finished { outcome: outcome.clone() })?;
             return Ok((outcome, None));
         }
-        let begun = What::Begun { address: cluster.login() };
+        let first = What::Begun { address: cluster.login() };
         let session = match self.network.connect(&cluster.host).await {
             Ok(session) => session,
             Err(error) => {
                 let outcome = run::unasked(&error);
-                journal.record_all([begun, What::Finished { outcome: outcome.clone() }])?;
+                journal.record_all([first, What::Finished { outcome: outcome.clone() }])?;
                 return Ok((outcome, None));
             }
         };
         let connected = What::Connected { host_key: session.host_key().to_owned() };
         let result = if let Some(outcome) = self.held_back() {
-            journal.record_all([begun, connected, What::Finished { outcome: outcome.clone() }])?;
+            journal.record_all([first, connected, What::Finished { outcome: outcome.clone() }])?;
             Ok((outcome, None))
         } else {
             let started = What::StepStarted {
@@ -133,7 +133,7 @@ impl Exec {
                 class: Class::Irreversible,
                 expected_seconds: self.command.time_allowed().as_secs(),
             };
-            journal.record_all([begun, connected, started])?;
+            journal.record_all([first, connected, started])?;
             self.answer(cluster, began, let_go(), None);
             self.asked(&session, &folder, &mut journal).await
         };

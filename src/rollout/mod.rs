@@ -15,7 +15,7 @@ pub use upgrade::Rollout;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use tokio::task::JoinSet;
@@ -53,7 +53,7 @@ where
 {
     let mut turns = Turns::new(clusters, caps);
     let mut tasks = JoinSet::new();
-    let mut under_way = HashMap::new();
+    let mut under_way = BTreeMap::new();
     let mut results = BTreeMap::new();
     loop {
         while budget.room_beside(tasks.len())
