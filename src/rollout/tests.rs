@@ -121,7 +121,7 @@ impl Seen {
 /// Jump hosts of which the second stands behind the first; 0 is none.
 fn jump(number: usize, channels: [usize; 3]) -> Option<Arc<Host>> {
     let host =
-        |name: &str, channels, jump| Arc::new(Host { channels, jump, ..Host::new(name, "198.51.100.1") });
+        |name: &str, channels, jump| Arc::new(Host { jump, channels, ..Host::new(name, "198.51.100.1") });
     let first = host("jump1", channels[0], None);
     match number {
         1 => Some(first),
@@ -175,12 +175,11 @@ proptest! {
             async move {
                 let keys = keys(&cluster);
                 seen.lock().unwrap().enter(&keys);
-                let outcome = match budget.exceeded() {
-                    Some(failure) => Outcome::Halted { failure },
-                    None => {
-                        tokio::time::sleep(Duration::from_secs(fate.seconds)).await;
-                        outcome(fate.end)
-                    }
+                let outcome = if let Some(failure) = budget.exceeded() {
+                    Outcome::Halted { failure }
+                } else {
+                    tokio::time::sleep(Duration::from_secs(fate.seconds)).await;
+                    outcome(fate.end)
                 };
                 budget.take(&outcome);
                 seen.lock().unwrap().leave(&keys);
