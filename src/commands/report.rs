@@ -60,7 +60,10 @@ fn find(cli: &Cli, wanted: &str) -> Result<RunFolder, Trouble> {
     let ids: Vec<String> =
         runs.iter().filter_map(|(folder, _)| Some(folder.path().file_name()?.to_str()?.to_owned())).collect();
     let found = if wanted == "last" {
-        runs.iter().rfind(|(_, run)| run.is_ok())
+        // Ids count in seconds; two runs of `fleet exec` may share one.
+        runs.iter()
+            .filter(|(_, run)| run.is_ok())
+            .max_by_key(|(_, run)| run.as_ref().ok().map(|run| run.started))
     } else {
         runs.iter().find(|(folder, _)| folder.path().file_name().is_some_and(|name| name == wanted))
     };
