@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::form::parse_bytes;
 use crate::inventory::{Selection, import};
+use crate::rollout::Budget;
 use crate::ssh::Limits;
 use crate::version::Version;
 
@@ -52,6 +53,8 @@ pub enum Sub {
     Plan(PlanArgs),
     /// Back up, prove, migrate and post-check.
     Upgrade(UpgradeArgs),
+    /// Run a command on many hosts; equal answers are shown once.
+    Exec(ExecArgs),
     /// Look at backups.
     #[command(subcommand)]
     Backup(BackupSub),
@@ -284,6 +287,61 @@ pub struct UpgradeArgs {
     /// The network.
     #[command(flatten)]
     pub network: NetworkArgs,
+    /// How much may go wrong.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+}
+
+/// How much may go wrong before nothing new is begun.
+#[derive(Debug, Clone, Args)]
+pub struct BudgetArgs {
+    /// Begin nothing new once more than N clusters have failed or are in doubt; those under way count as if they might. No limit if left out.
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<usize>,
+    /// Begin nothing new once more than N clusters could not be reached. No limit if left out.
+    #[arg(long, value_name = "N")]
+    pub max_unreachable: Option<usize>,
+}
+
+impl From<&BudgetArgs> for Budget {
+    fn from(args: &BudgetArgs) -> Self {
+        Self::new(args.max_failures, args.max_unreachable)
+    }
+}
+
+/// `fleet exec`
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Which clusters.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The format.
+    #[command(flatten)]
+    pub format: FormatArgs,
+    /// Run this file of this machine with sh on each host; it is not written there. Words after `--` are its arguments.
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = at_least_one())]
+    pub parallel: usize,
+    /// After so many seconds a host's command is given up, and in doubt.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = RangedU64ValueParser::<u64>::new().range(1..=86400))]
+    pub deadline: u64,
+    /// Bytes that are kept of each output stream of a host; the rest is counted.
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", value_parser = RangedU64ValueParser::<usize>::new().range(0..=1 << 30))]
+    pub limit: usize,
+    /// Show every host on its own, nothing folded.
+    #[arg(long)]
+    pub each: bool,
+    /// Keep what hosts print out of the run's folder: it is secret.
+    #[arg(long)]
+    pub sensitive: bool,
+    /// How much may go wrong.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+    /// The command, after `--`: words are joined by blanks, as ssh does, and read by the host's sh.
+    #[arg(last = true, value_name = "WORDS", required_unless_present = "script")]
+    pub words: Vec<String>,
 }
 
 /// `fleet backup …`

@@ -281,6 +281,11 @@ pub enum Outcome {
         /// What state the cluster is in.
         state: Left,
     },
+    /// It was never begun, because too much had gone wrong elsewhere.
+    Halted {
+        /// Which limit was exceeded.
+        failure: Failure,
+    },
 }
 
 impl Outcome {
@@ -296,6 +301,7 @@ impl Outcome {
             Self::Failed { state: Left::Dirty { .. }, .. } => "failed, dirty",
             Self::InDoubt { .. } => "in doubt",
             Self::Interrupted { .. } => "interrupted",
+            Self::Halted { .. } => "halted",
         }
     }
 
@@ -305,6 +311,7 @@ impl Outcome {
         match self {
             Self::Refused { failure }
             | Self::Unreachable { failure }
+            | Self::Halted { failure }
             | Self::Failed { failure, .. }
             | Self::InDoubt { failure, .. } => Some(failure),
             Self::Done | Self::NothingToDo | Self::Interrupted { .. } => None,

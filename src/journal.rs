@@ -65,16 +65,27 @@ impl Journal {
 
     /// Writes an event to disk, then tells the listener.
     pub fn record(&mut self, what: What) -> io::Result<()> {
-        let event = Event { seq: self.seq + 1, at: Timestamp::now(), cluster: self.cluster.clone(), what };
-        let line = line(&event)?;
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        self.record_all([what])
+    }
+
+    /// Writes events that belong together to disk at once, then tells the listener of each.
+    pub fn record_all<const N: usize>(&mut self, whats: [What; N]) -> io::Result<()> {
+        let at = Timestamp::now();
+        let events: Vec<Event> = (self.seq + 1..)
+            .zip(whats)
+            .map(|(seq, what)| Event { seq, at, cluster: self.cluster.clone(), what })
+            .collect();
+        let lines = events.iter().map(line).collect::<io::Result<String>>()?;
+        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write the journal {}: {error}", self.path.display()))
         })?;
-        self.seq = event.seq;
-        if let Some(listener) = &self.listener {
-            // A screen that is gone does not stop the work.
-            let _ = listener.send(event);
+        for event in events {
+            self.seq = event.seq;
+            if let Some(listener) = &self.listener {
+                // A screen that is gone does not stop the work.
+                let _ = listener.send(event);
+            }
         }
         Ok(())
     }

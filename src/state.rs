@@ -38,12 +38,20 @@ pub struct Run {
     pub fleet: String,
     /// The command line.
     pub typed: Vec<String>,
-    /// The version aimed at.
-    pub target: Version,
+    /// The version aimed at; none where the run is a command of `fleet exec`.
+    pub target: Option<Version>,
     /// The clusters, in order of name.
     pub clusters: Vec<String>,
     /// Warnings the operator acknowledged, by check id.
     pub acknowledged: Vec<String>,
+}
+
+impl Run {
+    /// What it is for, in words: `to 0.7`, or `exec`.
+    #[must_use]
+    pub fn aim(&self) -> String {
+        self.target.map_or_else(|| "exec".to_owned(), |target| format!("to {target}"))
+    }
 }
 
 /// A run's folder.

@@ -975,7 +975,7 @@ async fn a_plan_with_a_job_is_carried_out_and_its_text_says_that_the_host_has_it
         by: "operator@desk".into(),
         fleet: "0.1.0".into(),
         typed: Vec::new(),
-        target: plan.to,
+        target: Some(plan.to),
         clusters: vec!["acme".into()],
         acknowledged: Vec::new(),
     };

@@ -206,7 +206,7 @@ fn run(clusters: &[&str]) -> Run {
         typed: ["fleet", "--inventory", "my fleet", "upgrade", "--all", "--ack", "disk-space"]
             .map(String::from)
             .to_vec(),
-        target: Version::V0_7,
+        target: Some(Version::V0_7),
         clusters,
         acknowledged: vec!["disk-space".into()],
     }

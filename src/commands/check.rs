@@ -17,9 +17,8 @@ type Verdicts = BTreeMap<String, Result<Vec<Judgement>, Failure>>;
 /// Judges the checks of the selected clusters.
 pub(super) async fn run(cli: &Cli, args: &CheckArgs) -> Result<Exit, Trouble> {
     select::acknowledged(&args.ack)?;
-    let clusters = select::clusters(cli, &args.select)?;
-    let facts =
-        rollout::survey(clusters, args.parallel, cli.backups.clone(), &Network::new(Limits::default())).await;
+    let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
+    let facts = rollout::survey(clusters, caps, cli.backups.clone(), &Network::new(Limits::default())).await;
     let verdicts: Verdicts = facts
         .into_iter()
         .map(|(name, facts)| (name, facts.map(|facts| checks::judge_all(None, &facts, &args.ack))))

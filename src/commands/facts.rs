@@ -18,9 +18,8 @@ mod words;
 
 /// Asks the selected clusters everything and shows it.
 pub(super) async fn run(cli: &Cli, args: &FactsArgs) -> Result<Exit, Trouble> {
-    let clusters = select::clusters(cli, &args.select)?;
-    let survey =
-        rollout::survey(clusters, args.parallel, cli.backups.clone(), &Network::new(Limits::default())).await;
+    let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
+    let survey = rollout::survey(clusters, caps, cli.backups.clone(), &Network::new(Limits::default())).await;
     let answers: BTreeMap<String, Answer> =
         survey.into_iter().map(|(name, result)| (name, Answer::from(result))).collect();
     match args.format.format {

@@ -7,6 +7,7 @@ use crate::cli::{Cli, Sub};
 mod backup;
 mod check;
 mod doctor;
+mod exec;
 mod exit;
 mod facts;
 mod inventory;
@@ -32,6 +33,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Check(args) => check::run(&cli, args).await,
         Sub::Plan(args) => plan::run(&cli, args).await,
         Sub::Upgrade(args) => upgrade::run(&cli, args).await,
+        Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,
         Sub::Report(args) => report::run(&cli, args),

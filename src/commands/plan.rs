@@ -17,6 +17,7 @@ use crate::plan::{Plan, SCHEMA};
 use crate::planner::{self, Planned};
 use crate::remote::printable;
 use crate::report::plan_text;
+use crate::rollout::Caps;
 use crate::ssh::{Limits, Network};
 use crate::version::Version;
 use crate::{files, rollout, run};
@@ -51,8 +52,8 @@ pub(super) enum Said {
 /// Plans for the selected clusters.
 pub(super) async fn run(cli: &Cli, args: &PlanArgs) -> Result<Exit, Trouble> {
     select::acknowledged(&args.ack)?;
-    let clusters = select::clusters(cli, &args.select)?;
-    let plans = consider(clusters, args.to, &args.ack, args.parallel, cli.backups.clone()).await;
+    let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
+    let plans = consider(clusters, args.to, &args.ack, caps, cli.backups.clone()).await;
     if let Some(path) = &args.out {
         store(&plans, args.to, path)?;
     }
@@ -68,11 +69,11 @@ pub(super) async fn consider(
     clusters: Vec<Cluster>,
     target: Version,
     acknowledged: &[String],
-    parallel: usize,
+    caps: impl Into<Caps>,
     backups: PathBuf,
 ) -> Plans {
     let by_name: BTreeMap<String, Cluster> = clusters.iter().map(|c| (c.name.clone(), c.clone())).collect();
-    let survey = rollout::survey(clusters, parallel, backups, &Network::new(Limits::default())).await;
+    let survey = rollout::survey(clusters, caps, backups, &Network::new(Limits::default())).await;
     let mut plans = Plans::new();
     for (name, facts) in survey {
         let one = match (facts, by_name.get(&name)) {

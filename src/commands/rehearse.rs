@@ -10,6 +10,7 @@ use super::{Exit, Trouble, output, plan, select};
 use crate::cli::{Cli, RehearseArgs};
 use crate::inventory::{self, Cluster, Selection};
 use crate::lab::{Fault, HostSpec, Lab, OF_THIS_MACHINE};
+use crate::rollout::Budget;
 use crate::ssh::Limits;
 use crate::version::Version;
 use crate::{files, form};
@@ -60,7 +61,8 @@ async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> R
         clusters: twins,
         target: args.to,
         acknowledged,
-        parallel: PARALLEL,
+        caps: PARALLEL.into(),
+        budget: Budget::default(),
         limits: Limits::default(),
         runs: runs.clone(),
         backups: backups.clone(),

@@ -22,20 +22,21 @@ pub(super) fn run(cli: &Cli, args: &ReportArgs) -> Result<Exit, Trouble> {
 }
 
 /// How the run ended, as an exit code (promise M18). What is worst to overlook comes first: a cluster in doubt, then one that
-/// was left on the way, then failures, then refusals.
+/// was left on the way, then a run that the budget halted, then failures, then refusals.
 pub(super) fn exit_of(fleet: &FleetReport) -> Exit {
-    fleet
-        .clusters
-        .iter()
-        .map(|report| one(report.outcome))
-        .min_by_key(|exit| rank(*exit))
-        .unwrap_or(Exit::Done)
+    worst(fleet.clusters.iter().map(|report| report.outcome))
+}
+
+/// The exit code of a run that ended so.
+pub(super) fn worst(endings: impl Iterator<Item = Ending>) -> Exit {
+    endings.map(one).min_by_key(|exit| rank(*exit)).unwrap_or(Exit::Done)
 }
 
 const fn one(ending: Ending) -> Exit {
     match ending {
         Ending::Done | Ending::NothingToDo => Exit::Done,
         Ending::NotBegun | Ending::Interrupted | Ending::NotFinished => Exit::Interrupted,
+        Ending::Halted => Exit::Halted,
         Ending::Refused => Exit::Refused,
         Ending::Unreachable | Ending::Failed => Exit::Failed,
         Ending::InDoubt => Exit::InDoubt,
@@ -46,9 +47,10 @@ const fn rank(exit: Exit) -> u8 {
     match exit {
         Exit::InDoubt => 0,
         Exit::Interrupted => 1,
-        Exit::Failed => 2,
-        Exit::Refused => 3,
-        _ => 4,
+        Exit::Halted => 2,
+        Exit::Failed => 3,
+        Exit::Refused => 4,
+        _ => 5,
     }
 }
 
@@ -58,7 +60,10 @@ fn find(cli: &Cli, wanted: &str) -> Result<RunFolder, Trouble> {
     let ids: Vec<String> =
         runs.iter().filter_map(|(folder, _)| Some(folder.path().file_name()?.to_str()?.to_owned())).collect();
     let found = if wanted == "last" {
-        runs.iter().rfind(|(_, run)| run.is_ok())
+        // Ids count in seconds; two runs of `fleet exec` may share one.
+        runs.iter()
+            .filter(|(_, run)| run.is_ok())
+            .max_by_key(|(_, run)| run.as_ref().ok().map(|run| run.started))
     } else {
         runs.iter().find(|(folder, _)| folder.path().file_name().is_some_and(|name| name == wanted))
     };
@@ -110,7 +115,7 @@ mod tests {
             by: "operator@desk".into(),
             fleet: "0.1.0".into(),
             typed: vec![],
-            target: Version::V0_7,
+            target: Some(Version::V0_7),
             clusters: vec![],
             acknowledged: vec![],
         };
@@ -128,6 +133,7 @@ mod tests {
             (Ending::Done, 0),
             (Ending::NothingToDo, 0),
             (Ending::NotBegun, 7),
+            (Ending::Halted, 4),
             (Ending::Interrupted, 7),
             (Ending::NotFinished, 7),
             (Ending::Refused, 5),
@@ -139,8 +145,14 @@ mod tests {
         for (ending, code) in alone {
             assert_eq!(exit_of(&fleet(&[ending])) as u8, code, "{ending:?}");
         }
-        let order =
-            [Ending::Done, Ending::Refused, Ending::Unreachable, Ending::Interrupted, Ending::InDoubt];
+        let order = [
+            Ending::Done,
+            Ending::Refused,
+            Ending::Unreachable,
+            Ending::Halted,
+            Ending::Interrupted,
+            Ending::InDoubt,
+        ];
         for (index, worse) in order.iter().enumerate() {
             for milder in &order[..=index] {
                 let code = exit_of(&fleet(&[*worse]));

@@ -3,11 +3,23 @@
 use super::Trouble;
 use crate::cli::{Cli, SelectArgs};
 use crate::inventory::{self, Cluster, Selection};
+use crate::rollout::Caps;
 
 /// The selected clusters of the inventory.
 pub(super) fn clusters(cli: &Cli, select: &SelectArgs) -> Result<Vec<Cluster>, Trouble> {
     let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
     Selection::from(select).of(&inventory).map_err(Trouble::usage)
+}
+
+/// The selected clusters, and how many of them may be worked on at once: `parallel` in all, and what their groups allow.
+pub(super) fn clusters_and_caps(
+    cli: &Cli,
+    select: &SelectArgs,
+    parallel: usize,
+) -> Result<(Vec<Cluster>, Caps), Trouble> {
+    let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
+    let clusters = Selection::from(select).of(&inventory).map_err(Trouble::usage)?;
+    Ok((clusters, Caps::of(&inventory, parallel)))
 }
 
 /// Refuses an `--ack` that names no check: a misspelt one would leave the warning open only after everything was asked.

@@ -1,6 +1,7 @@
 //! `fleet upgrade`: back up, prove, migrate, post-check; then the report.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use crate::cli::{Cli, UpgradeArgs};
 use crate::form;
 use crate::inventory::Cluster;
 use crate::report::screen;
-use crate::rollout::Rollout;
+use crate::rollout::{Budget, Caps, Rollout};
 use crate::ssh::{Limits, Network};
 use crate::state::{Run, RunFolder, SCHEMA};
 use crate::version::Version;
@@ -24,7 +25,8 @@ pub(super) struct Wanted {
     pub(super) clusters: Vec<Cluster>,
     pub(super) target: Version,
     pub(super) acknowledged: Vec<String>,
-    pub(super) parallel: usize,
+    pub(super) caps: Caps,
+    pub(super) budget: Budget,
     pub(super) limits: Limits,
     pub(super) runs: PathBuf,
     pub(super) backups: PathBuf,
@@ -35,12 +37,13 @@ pub(super) struct Wanted {
 /// Upgrades the selected clusters.
 pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> {
     select::acknowledged(&args.ack)?;
-    let clusters = select::clusters(cli, &args.select)?;
+    let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
     let (_, exit) = upgrade(Wanted {
         clusters,
         target: args.to,
         acknowledged: args.ack.clone(),
-        parallel: args.parallel,
+        caps,
+        budget: Budget::from(&args.budget),
         limits: Limits::from(&args.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
@@ -52,22 +55,8 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
 
 /// Does it, shows it while it goes on, writes the reports and prints the table.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
-    let Wanted { clusters, target, acknowledged, parallel, limits, runs, backups, typed } = wanted;
-    let folder = RunFolder::create(
-        &runs,
-        &Run {
-            schema: SCHEMA,
-            id: form::id(Timestamp::now()),
-            started: Timestamp::now(),
-            by: operator(),
-            fleet: env!("CARGO_PKG_VERSION").to_owned(),
-            typed,
-            target,
-            clusters: clusters.iter().map(|cluster| cluster.name.clone()).collect(),
-            acknowledged: acknowledged.clone(),
-        },
-    )
-    .map_err(|error| Trouble::internal(format!("cannot make a run folder in {}: {error}", runs.display())))?;
+    let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed } = wanted;
+    let folder = begin_run(&runs, typed, Some(target), &clusters, acknowledged.clone())?;
 
     let (listener, events) = unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));
@@ -75,7 +64,8 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
     let rollout = Rollout {
         target,
         acknowledged,
-        parallel,
+        caps,
+        budget: Arc::new(budget),
         run: folder.clone(),
         backups,
         network: Network::new(limits),
@@ -85,31 +75,66 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
     let stopping = Notify::new();
     let show = crate::report::live::show(events, count, &stopping);
     let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
-    let mut work = pin!(work);
-    let results = loop {
-        tokio::select! {
-            results = &mut work => break Some(results),
-            () = interrupted() => {
-                if stop.swap(true, Ordering::Relaxed) {
-                    break None;
-                }
-                stopping.notify_one();
-            }
-        }
-    };
+    let results = until_let_go(work, &stop, &stopping).await;
 
     let fleet = crate::report::write(&folder)?;
     output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
     let Some(results) = results else { return Ok((folder, Exit::Interrupted)) };
+    untroubled(results)?;
+    Ok((folder, report::exit_of(&fleet)))
+}
+
+/// Makes the folder of a new run.
+pub(super) fn begin_run(
+    runs: &Path,
+    typed: Vec<String>,
+    target: Option<Version>,
+    clusters: &[Cluster],
+    acknowledged: Vec<String>,
+) -> Result<RunFolder, Trouble> {
+    let run = Run {
+        schema: SCHEMA,
+        id: form::id(Timestamp::now()),
+        started: Timestamp::now(),
+        by: operator(),
+        fleet: env!("CARGO_PKG_VERSION").to_owned(),
+        typed,
+        target,
+        clusters: clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+        acknowledged,
+    };
+    RunFolder::create(runs, &run).map_err(|error| {
+        Trouble::internal(format!("cannot make a run folder in {}: {error}", runs.display()))
+    })
+}
+
+/// Waits for the work. The first Ctrl-C sets `stop` and tells whoever shows the work; the second lets go of it: then there is nothing.
+pub(super) async fn until_let_go<T>(
+    work: impl Future<Output = T>,
+    stop: &AtomicBool,
+    stopping: &Notify,
+) -> Option<T> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Some(done),
+            () = interrupted() => {
+                if stop.swap(true, Ordering::Relaxed) {
+                    return None;
+                }
+                stopping.notify_one();
+            }
+        }
+    }
+}
+
+/// The clusters' results, none of which may be this machine's own trouble.
+pub(super) fn untroubled<T>(results: BTreeMap<String, Result<T, String>>) -> Result<(), Trouble> {
     let troubles: Vec<String> = results
         .into_iter()
         .filter_map(|(name, result)| result.err().map(|error| format!("{name}: {error}")))
         .collect();
-    if troubles.is_empty() {
-        Ok((folder, report::exit_of(&fleet)))
-    } else {
-        Err(Trouble::internal(troubles.join("\n")))
-    }
+    if troubles.is_empty() { Ok(()) } else { Err(Trouble::internal(troubles.join("\n"))) }
 }
 
 /// Resolves when the operator asks to stop.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::event::{Failure, Judgement, When};
+use crate::event::{Failure, Judgement, Outcome, When};
 use crate::plan::Class;
 use crate::remote::printable;
 use crate::version::Version;
@@ -20,6 +20,8 @@ pub enum Ending {
     NothingToDo,
     /// The run has it, but work on it was never begun: there is no journal, or an empty one.
     NotBegun,
+    /// It was never begun, because too much had gone wrong elsewhere.
+    Halted,
     /// The operator stopped the run at a safe point.
     Interrupted,
     /// No end was written, but no step that changes anything was under way.
@@ -36,10 +38,11 @@ pub enum Ending {
 
 impl Ending {
     /// All, in the order of reports.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Done,
         Self::NothingToDo,
         Self::NotBegun,
+        Self::Halted,
         Self::Interrupted,
         Self::NotFinished,
         Self::Refused,
@@ -48,6 +51,21 @@ impl Ending {
         Self::InDoubt,
     ];
 
+    /// The ending that an outcome is.
+    #[must_use]
+    pub const fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::NothingToDo => Self::NothingToDo,
+            Outcome::Refused { .. } => Self::Refused,
+            Outcome::Unreachable { .. } => Self::Unreachable,
+            Outcome::Failed { .. } => Self::Failed,
+            Outcome::InDoubt { .. } => Self::InDoubt,
+            Outcome::Interrupted { .. } => Self::Interrupted,
+            Outcome::Halted { .. } => Self::Halted,
+        }
+    }
+
     /// The words for screens and reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -55,6 +73,7 @@ impl Ending {
             Self::Done => "done",
             Self::NothingToDo => "nothing to do",
             Self::NotBegun => "not begun",
+            Self::Halted => "halted",
             Self::Interrupted => "interrupted",
             Self::NotFinished => "not finished",
             Self::Refused => "refused",
@@ -355,9 +374,12 @@ impl ClusterReport {
     #[must_use]
     pub fn ending_said(&self) -> String {
         match self.outcome {
-            Ending::Done | Ending::NothingToDo | Ending::Refused | Ending::Unreachable | Ending::NotBegun => {
-                self.outcome.as_str().to_owned()
-            }
+            Ending::Done
+            | Ending::NothingToDo
+            | Ending::Refused
+            | Ending::Unreachable
+            | Ending::NotBegun
+            | Ending::Halted => self.outcome.as_str().to_owned(),
             _ => format!("{} ({})", self.outcome.as_str(), self.state_said()),
         }
     }

@@ -169,10 +169,13 @@ impl ClusterReport {
         };
         self.failure = outcome.failure().map(clean_failure);
         (self.outcome, (self.state, self.left_at)) = match outcome {
+            // A command of `fleet exec`: no rung was climbed.
+            Outcome::Done if self.rungs.is_empty() => (Ending::Done, (State::Clean, None)),
             Outcome::Done => (Ending::Done, (State::Upgraded, None)),
             Outcome::NothingToDo => (Ending::NothingToDo, (State::Upgraded, None)),
             Outcome::Refused { .. } => (Ending::Refused, (State::Clean, None)),
             Outcome::Unreachable { .. } => (Ending::Unreachable, (State::Clean, None)),
+            Outcome::Halted { .. } => (Ending::Halted, (State::Clean, None)),
             Outcome::Failed { step, state, .. } => {
                 self.failed_step = step.as_deref().map(printable);
                 (Ending::Failed, left(state))

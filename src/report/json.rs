@@ -20,7 +20,7 @@ pub struct ClusterFile<'a> {
     schema: u32,
     run: &'a str,
     by: &'a str,
-    target: String,
+    target: Option<String>,
     #[serde(flatten)]
     report: &'a ClusterReport,
     next: Vec<Next>,
@@ -69,7 +69,7 @@ pub fn cluster<'a>(report: &'a ClusterReport, run: &'a Run) -> ClusterFile<'a> {
         schema: SCHEMA,
         run: &run.id,
         by: &run.by,
-        target: run.target.to_string(),
+        target: run.target.map(|target| target.to_string()),
         report,
         next: next(report, run),
     }

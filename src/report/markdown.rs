@@ -45,7 +45,7 @@ pub(super) fn fleet(fleet: &FleetReport) -> String {
     let run = &fleet.run;
     let mut text = format!("# Run {}: {}\n\n", md(&run.id), fleet.counts_said());
     let mut rows = vec![
-        ("Target", run.target.to_string()),
+        ("Target", run.target.map_or_else(|| "none".to_owned(), |target| target.to_string())),
         ("By", run.by.clone()),
         ("Started", moment(run.started)),
         ("Ended", fleet.ended().map_or_else(|| "not every cluster has an end".to_owned(), moment)),
@@ -87,7 +87,7 @@ fn head(text: &mut String, report: &ClusterReport, run: &Run) {
     let mut rows = vec![
         ("Run", run.id.clone()),
         ("By", run.by.clone()),
-        ("Target", run.target.to_string()),
+        ("Target", run.target.map_or_else(|| "none".to_owned(), |target| target.to_string())),
         ("State", report.state_said()),
         ("Version before", known(&report.version_before)),
         ("Version after", known(&report.version_after)),

@@ -5,11 +5,13 @@
 //! from the journals alone. Text of a host is cleaned once, in the fold; every face may rely on it. `docs/reports.md` tells
 //! how to read them.
 
+mod answers;
 mod board;
 mod cluster;
 mod files;
 mod fleet;
 mod fold;
+mod hosts;
 pub mod json;
 mod lines;
 pub mod live;
@@ -18,6 +20,7 @@ mod next;
 mod plan;
 pub mod screen;
 
+pub use answers::Answered;
 pub use cluster::{
     BackupReport, ChecksReport, ClusterReport, CommandReport, Ending, NoteReport, RemedyReport, Rung, State,
     StepEnding, StepReport,

@@ -54,10 +54,14 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
                 format!("{fleet} check --on {on}"),
                 "to see what is in the way and what to do about it (changes nothing)",
             ),
-            Advice::Upgrade => (
-                format!("{fleet} upgrade --on {on} --to {}", run.target),
-                "when this run is over and nothing is in the way any more",
-            ),
+            Advice::Upgrade => {
+                // A command that was typed for `fleet exec` is for its operator to repeat.
+                let Some(target) = run.target else { continue };
+                (
+                    format!("{fleet} upgrade --on {on} --to {target}"),
+                    "when this run is over and nothing is in the way any more",
+                )
+            }
             Advice::Verify => {
                 all.extend(of().filter_map(|report| verify(&fleet, report)));
                 continue;

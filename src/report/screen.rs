@@ -84,9 +84,9 @@ pub fn render(fleet: &FleetReport, folder: &Path, look: Look) -> String {
         .map_or_else(|| "not every cluster has an end".to_owned(), |ms| format!("took {}", span(ms)));
     let _ = writeln!(
         text,
-        "Run {}: to {}, by {}, started {}, {took}\n",
+        "Run {}: {}, by {}, started {}, {took}\n",
         run.id,
-        run.target,
+        run.aim(),
         run.by,
         moment(run.started)
     );

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::each;
+use super::{Caps, each};
 use crate::event::Failure;
 use crate::facts::{self, Facts};
 use crate::inventory::Cluster;
@@ -13,12 +13,12 @@ use crate::ssh::Network;
 /// The facts of each cluster, or why it could not be asked.
 pub async fn survey(
     clusters: Vec<Cluster>,
-    parallel: usize,
+    caps: impl Into<Caps>,
     backups: PathBuf,
     network: &Arc<Network>,
 ) -> BTreeMap<String, Result<Facts, Failure>> {
     let backups = Arc::new(backups);
-    let results = each(clusters, parallel, |cluster| {
+    let results = each(clusters, caps, |cluster| {
         let (backups, network) = (Arc::clone(&backups), Arc::clone(network));
         async move {
             let session = network.connect(&cluster.host).await?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::each;
+use super::{Budget, Caps, each_within};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
@@ -24,7 +24,9 @@ pub struct Rollout {
     /// Ids of the acknowledged warnings.
     pub acknowledged: Vec<String>,
     /// How many at once.
-    pub parallel: usize,
+    pub caps: Caps,
+    /// How much may go wrong before nothing new is begun.
+    pub budget: Arc<Budget>,
     /// The run's folder.
     pub run: RunFolder,
     /// The root of all backups.
@@ -40,9 +42,8 @@ pub struct Rollout {
 impl Rollout {
     /// Upgrades the clusters. Each has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn upgrade(self, clusters: Vec<Cluster>) -> BTreeMap<String, Result<Outcome, String>> {
-        let parallel = self.parallel;
         let this = Arc::new(self);
-        let results = each(clusters, parallel, |cluster| {
+        let results = each_within(clusters, &this.caps, &this.budget, |cluster| {
             let this = Arc::clone(&this);
             async move { this.one(&cluster).await }
         })
@@ -67,10 +68,13 @@ impl Rollout {
         let mut journal = Journal::create(&folder.journal(), &cluster.name, Some(self.listener.clone()))?;
         let outcome = if self.stop.load(Ordering::Relaxed) {
             Outcome::Interrupted { state: Left::Clean }
+        } else if let Some(failure) = self.budget.exceeded() {
+            Outcome::Halted { failure }
         } else {
             self.connected(cluster, &folder, &mut journal).await?
         };
         journal.record(What::Finished { outcome: outcome.clone() })?;
+        self.budget.take(&outcome);
         Ok(outcome)
     }
 

@@ -100,7 +100,13 @@ mod tests {
         let mut journal = Journal::create(&folder.path().join("journal.ndjson"), "oak", None).unwrap();
         let mut scribe = Scribe::new(&mut journal, "to-0.7/step", &folder.path().join("log")).unwrap();
         let folder = Folder::create(&folder.path().join("backups"), "oak", "1").unwrap();
-        let mut ground = Ground { folder, proven: None, reconnect: Duration::ZERO };
+        let mut ground = Ground {
+            folder,
+            proven: None,
+            run: String::new(),
+            spool: String::new(),
+            reconnect: Duration::ZERO,
+        };
         let step = Step::new("to-0.7/step", "Do it", class, Action::Run(Command::new("do it"))).redo(redo);
         let host = Script(Mutex::new(answers.into()));
         let ended = match ground.settle(&host, &step, &mut scribe).await {
