@@ -67,7 +67,8 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
 
 /// Whether this is another cluster than the inventory means: what it pins must be what was found (promise M3). The host key was compared
 /// before anything was asked.
-fn mistaken(facts: &Facts, cluster: &Cluster) -> Option<Failure> {
+#[must_use]
+pub fn mistaken(facts: &Facts, cluster: &Cluster) -> Option<Failure> {
     let unlike = Pins::from(cluster).unlike(facts);
     if unlike.is_empty() {
         return None;

@@ -578,6 +578,13 @@ async fn every_fault_of_a_backup_is_found() {
             packed("touch -r plain ../t && printf more >>plain && touch -r ../t plain"),
             "size is 11, on the host 7",
         ),
+        (
+            "size is without end",
+            packed(
+                "truncate -s 8T extra && touch -r plain ../t && rm plain && mv extra plain && touch -r ../t plain",
+            ),
+            "size is 8796093022208",
+        ),
         ("mode differs", packed("chmod 0755 set-uid"), "mode is 755, on the host 4750"),
         ("time differs", packed("touch -d @5 set-uid"), "time is 5"),
         (

@@ -80,6 +80,31 @@ fn words_are_joined_as_ssh_joins_them_and_each_host_can_be_shown_on_its_own() {
     );
 }
 
+// Promise M3: an address that has become another machine's.
+#[test]
+fn a_host_whose_machine_or_cluster_is_another_is_sent_nothing() {
+    let bench = bench(&["a", "b", "c"]);
+    let inventory = bench.lab.inventory().join("lab.toml");
+    let text = fs::read_to_string(&inventory).unwrap();
+    let pin = |name: &str, pin: &str| format!("[clusters.{name}]\n{pin}\n");
+    let other = format!("machine_id = \"{}\"", "0123456789abcdef".repeat(2));
+    let text = text.replace("[clusters.a]\n", &pin("a", &other));
+    let text = text.replace("[clusters.b]\n", &pin("b", "domain = \"other.example.org\""));
+    let text = text.replace("domain = \"b.example.org\"\n", "");
+    fs::write(&inventory, text).unwrap();
+    let ran = bench.fleet(&["exec", "--all", "--", "echo reached"]).ends(5);
+    assert_eq!(
+        outcomes(&json(&bench.fleet(&["exec", "--all", "--format", "json", "--", "echo reached"]).ends(5))),
+        ["refused", "refused", "done"]
+    );
+    assert!(ran.out.contains("machine_id 0123456789abcdef"), "{}", ran.out);
+    assert!(ran.out.contains("domain other.example.org"), "{}", ran.out);
+    for name in ["a", "b"] {
+        let asked = bench.host(name).commands();
+        assert!(!asked.iter().any(|line| line.contains("reached")), "{asked:#?}");
+    }
+}
+
 #[test]
 fn a_script_is_sent_and_never_written_on_the_host() {
     let bench = bench(&["a"]);

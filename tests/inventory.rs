@@ -394,6 +394,20 @@ fn clusters() -> impl Strategy<Value = Vec<Cluster>> {
     })
 }
 
+#[test]
+fn one_address_behind_two_jump_hosts_is_two_hosts_and_behind_one_it_is_one() {
+    let text = |second: &str| {
+        format!(
+            "[jumps.a]\naddress = \"a.example.org\"\n[jumps.b]\naddress = \"b.example.org\"\n\
+             [clusters.one]\naddress = \"10.0.0.7\"\njump = \"a\"\n[clusters.two]\naddress = \"10.0.0.7\"\njump = \"{second}\"\n"
+        )
+    };
+    assert_eq!(load_text(&text("b")).unwrap().clusters.len(), 2);
+    assert_eq!(load_text(&text("none")).unwrap().clusters.len(), 2);
+    let error = load_text(&text("a")).unwrap_err().to_string();
+    assert!(error.contains("cluster two has the address of cluster one"), "{error}");
+}
+
 proptest! {
     // A case that was found belongs into a fixture with a name, not into a file of seeds.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]

@@ -6,27 +6,26 @@ mod proxy;
 mod sshd;
 
 use std::fs;
-use std::io::{Write, sink};
+use std::io::sink;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use fleet::event::{Event, Failure, StepEnd, What};
 use fleet::inventory::{Cluster, Host};
 use fleet::jobs::{How, Job, Leftovers, Now, Seen, State, Timer, Why};
 use fleet::journal::{self, Journal};
 use fleet::plan::{Action, Class, Plan, Probe, Redo, Step};
-use fleet::remote::{Command, Exit, Output, Remote, RemoteError};
+use fleet::remote::{Command, Exit, Output, Remote};
 use fleet::run::job::{Place, carry};
 use fleet::run::{Scribe, Trouble, Wish};
-use fleet::ssh::{Session, connect};
+use fleet::ssh::connect;
 use fleet::state::{Run, RunFolder};
 use machine::Machine;
 use proxy::{Proxy, Way};
 use sshd::{Options, Sshd};
 use tempfile::TempDir;
-use tokio::io::AsyncWrite;
 use tokio::sync::Mutex;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -349,58 +348,6 @@ async fn told_in(folder: &Path, remote: &impl Remote, spool: &str, step: &Step) 
     Told { end, log: read(log), events: journal::read(&lines).unwrap() }
 }
 
-/// A host whose connection is made again when it is lost: every question has a connection, or there is none to be had within ten seconds.
-struct Again {
-    host: Host,
-    session: Mutex<Option<Session>>,
-    made: AtomicUsize,
-}
-
-impl Again {
-    fn to(host: Host) -> Self {
-        Self { host, session: Mutex::new(None), made: AtomicUsize::new(0) }
-    }
-}
-
-impl Remote for Again {
-    async fn run(&self, command: &Command, log: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
-        let mut session = self.session.lock().await;
-        let until = Instant::now() + Duration::from_secs(10);
-        loop {
-            if session.is_none() {
-                match connect(&self.host).await {
-                    Ok(new) => {
-                        self.made.fetch_add(1, Ordering::Relaxed);
-                        *session = Some(new);
-                    }
-                    Err(error) if Instant::now() > until => return Err(error),
-                    Err(_) => {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
-                    }
-                }
-            }
-            let Some(open) = session.as_ref() else { continue };
-            match open.run(command, log).await {
-                Err(RemoteError::Unreachable { .. }) if Instant::now() < until => *session = None,
-                Err(error) => {
-                    *session = None;
-                    return Err(error);
-                }
-                Ok(output) => return Ok(output),
-            }
-        }
-    }
-
-    async fn stream(
-        &self,
-        command: &Command,
-        _: &mut (dyn AsyncWrite + Unpin + Send),
-    ) -> Result<Output, RemoteError> {
-        Err(RemoteError::Deadline(command.time_allowed()))
-    }
-}
-
 #[tokio::test]
 async fn a_step_that_is_a_job_leaves_its_output_in_the_log_its_end_in_the_journal_and_nothing_on_the_host() {
     let site = Site::new();
@@ -449,7 +396,7 @@ async fn a_job_takes_no_secret() {
 async fn a_line_that_is_cut_at_any_byte_loses_and_doubles_nothing() {
     let site = Site::new();
     let proxy = Proxy::to(site.sshd.port());
-    let remote = Again::to(Host { port: proxy.port(), ..site.sshd.host() });
+    let remote = connect(&Host { port: proxy.port(), ..site.sshd.host() }).await.unwrap();
     let (ran, enough) = (site.path("ran"), site.path("enough"));
     // Ends only when the line was cut often enough.
     let line = format!(
@@ -485,7 +432,7 @@ async fn a_job_goes_on_while_its_hosts_sshd_is_away_and_is_followed_again_when_i
     let (up, go) = (site.path("up"), site.path("go"));
     let line = format!("echo before; touch {up}; until [ -e {go} ]; do sleep 0.05; done; echo after");
     let (spool, step) = (site.spool(), job_step(&line, Redo::Never));
-    let remote = Again::to(site.sshd.host());
+    let remote = connect(&site.sshd.host()).await.unwrap();
     let away = async {
         comes_true("it runs", || Path::new(&up).exists()).await;
         site.sshd.kill();
@@ -507,7 +454,7 @@ async fn a_host_that_cannot_be_reached_any_more_leaves_its_job_in_doubt_and_the_
     let up = site.path("up");
     let (spool, step) = (site.spool(), job_step(&format!("touch {up}; sleep 1000"), Redo::Repeatable));
     // One that makes no connection again.
-    let session = connect(&site.sshd.host()).await.unwrap();
+    let session = connect(&Host { reconnect: Duration::ZERO, ..site.sshd.host() }).await.unwrap();
     let away = async {
         comes_true("it runs", || Path::new(&up).exists()).await;
         site.sshd.kill();
@@ -595,7 +542,8 @@ async fn after_a_reboot_a_job_is_in_doubt_and_its_step_says_what_is_right() {
         let (spool, line, remote) = {
             let machine = machine.lock().await;
             let spool = machine.path("spool").display().to_string();
-            (spool, once_then(&machine, "echo ended"), Again::to(machine.sshd().host()))
+            let remote = connect(&machine.sshd().host()).await.unwrap();
+            (spool, once_then(&machine, "echo ended"), remote)
         };
         let step = job_step(&line, redo.clone());
         let (told, ()) = tokio::join!(told(&remote, &spool, &step), reboot_when_it_runs(&machine));
@@ -642,7 +590,8 @@ async fn after_a_reboot_the_probe_of_a_step_is_asked_whether_it_is_done() {
                 ),
             );
             let spool = machine.path("spool").display().to_string();
-            (spool, once_then(&machine, "echo ended"), Again::to(machine.sshd().host()))
+            let remote = connect(&machine.sshd().host()).await.unwrap();
+            (spool, once_then(&machine, "echo ended"), remote)
         };
         let step = job_step(&line, Redo::Unless(Probe::ReleaseGone { name: "old".into() }));
         let (told, ()) = tokio::join!(told(&remote, &spool, &step), reboot_when_it_runs(&machine));

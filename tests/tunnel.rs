@@ -339,7 +339,7 @@ async fn a_local_program_that_takes_nothing_stops_neither_the_others_nor_the_con
         let session = connect(&sshd.host()).await.unwrap();
         let tunnel = session.tunnel(port).await.unwrap();
         let local = tunnel.local_port();
-        beside(&tunnel, async {
+        beside(&tunnel, Box::pin(async {
             let mut stalled = Vec::new();
             for _ in 0..3 {
                 let mut stream = meet(local).await;

@@ -77,7 +77,8 @@ fn command(args: &ExecArgs) -> Result<(Command, String), Trouble> {
             if line.trim().is_empty() {
                 return Err(Trouble::usage("there is no command after `--`"));
             }
-            (Command::new("sh -c").arg(&line), format!("Run `{}`", printable(&line)))
+            // Every command is read by a POSIX shell of its own (docs/ssh.md#what-is-sent): no other is needed.
+            (Command::new("eval").arg(&line), format!("Run `{}`", printable(&line)))
         }
         Some(file) => {
             let script = script(file)?;

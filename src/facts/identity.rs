@@ -49,7 +49,7 @@ pub async fn meet<R: Remote>(remote: &R, cluster: &Cluster) -> Result<Facts, Rem
         .ask("machine-id", &ask())
         .ask("namespaces", &Command::new("k3s kubectl get namespaces -o json").limit(16 << 20))
         .ask("variables", &variables::ask());
-    let mut output = remote.run(&frames.command(), &mut io::sink()).await?;
+    let mut output = remote.ask(&frames.command(), &mut io::sink()).await?;
     let answers = frames.answers(&output);
     let objects = answers.get("namespaces").and_then(List::read);
     let facts = Facts {
@@ -61,6 +61,18 @@ pub async fn meet<R: Remote>(remote: &R, cluster: &Cluster) -> Result<Facts, Rem
     };
     output.stdout.zeroize();
     Ok(facts)
+}
+
+/// Asks a host who it is, without its cluster, which may be what is to be mended.
+pub async fn meet_host<R: Remote>(remote: &R) -> Result<Facts, RemoteError> {
+    let frames = Frames::new().ask("machine-id", &ask());
+    let output = remote.ask(&frames.command(), &mut io::sink()).await?;
+    let identity = frames.answers(&output).get("machine-id").map(|machine_id| Identity {
+        machine_id: machine_id.trim().to_owned(),
+        cluster_uid: String::new(),
+        namespaces: Vec::new(),
+    });
+    Ok(Facts { identity: identity.into(), ..Facts::default() })
 }
 
 /// What the inventory pins of a cluster. The host key among it was compared before anything was asked.

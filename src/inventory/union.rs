@@ -61,9 +61,12 @@ impl<'a> Union<'a> {
             let below = group.map_or_else(|| defaults.clone(), |(_, settings)| settings.over(&defaults));
             let known = self.alias_of(page, &said.place);
             let settings = said.settings.over(&below).over(&known.settings());
+            let jump = self.way_to(page, &said.place, settings.jump.as_ref(), &jumps);
             let this = || format!("{name} at {}", page.spot(at));
             if let Some((address, span)) = address(&said.place, &known) {
-                let place = format!("{address} port {}", settings.port.unwrap_or(22));
+                // One address behind two jump hosts is often two hosts: every customer's network may have its 10.0.0.7.
+                let way = jump.as_ref().map_or_else(String::new, |jump| format!(" by way of {}", jump.name));
+                let place = format!("{address} port {}{way}", settings.port.unwrap_or(22));
                 if let Some(first) = met(&mut places, place.clone(), this) {
                     let what = format!("cluster {name} has the address of cluster {first}: {place}");
                     self.fault(page, &span, what, "the same host would be upgraded twice at once");
@@ -75,7 +78,6 @@ impl<'a> Union<'a> {
                 let what = format!("cluster {name} has the cluster_uid of cluster {first}");
                 self.fault(page, &uid.span(), what, "every cluster has its own: one of the two was copied");
             }
-            let jump = self.way_to(page, &said.place, settings.jump.as_ref(), &jumps);
             let host = host(page, &said.name, &said.place, settings.clone(), jump, home, &known);
             let cluster = finish(said, settings, host);
             if let Some(inside) = overlap(&cluster) {

@@ -12,10 +12,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Budget, Caps, each_within};
 use crate::event::{Event, Failure, Left, Outcome, StepEnd, What};
+use crate::facts::identity;
 use crate::files::{make_file, make_folder};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::plan::Class;
+use crate::planner;
 use crate::remote::{Command, Output, Remote, RemoteError, printable};
 use crate::run;
 use crate::ssh::{Network, Session};
@@ -122,7 +124,12 @@ impl Exec {
             }
         };
         let connected = What::Connected { host_key: session.host_key().to_owned() };
-        let result = if let Some(outcome) = self.held_back() {
+        let before = match mistaken(&session, cluster).await {
+            Ok(Some(failure)) => Some(Outcome::Refused { failure }),
+            Ok(None) => self.held_back(),
+            Err(error) => Some(run::unasked(&error)),
+        };
+        let result = if let Some(outcome) = before {
             journal.record_all([first, connected, What::Finished { outcome: outcome.clone() }])?;
             Ok((outcome, None))
         } else {
@@ -165,6 +172,20 @@ impl Exec {
         ])?;
         Ok((outcome, answer.ok()))
     }
+}
+
+/// Whether this is another host than the inventory means (promise M3). Where its machine id is pinned, that is asked alone: the command is
+/// the host's, and its k3s may be what is to be mended. Otherwise the cluster is asked for what is pinned of it.
+async fn mistaken(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
+    let (facts, of_host) = match (&cluster.machine_id, &cluster.cluster_uid, &cluster.domain) {
+        (None, None, None) => return Ok(None),
+        (Some(_), ..) => {
+            let of_host = Cluster { cluster_uid: None, domain: None, ..cluster.clone() };
+            (identity::meet_host(session).await?, of_host)
+        }
+        (None, ..) => (identity::meet(session, cluster).await?, cluster.clone()),
+    };
+    Ok(planner::mistaken(&facts, &of_host))
 }
 
 /// How the step and the host's work ended. `Err` is this machine's own trouble.

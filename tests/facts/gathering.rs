@@ -54,8 +54,10 @@ enum Fault {
     Banner,
     /// The second round trip's answer is cut off in the middle of the Secrets.
     Cut,
-    /// The connection dies in this round trip.
+    /// The connection dies in this round trip, and whenever its question is asked again.
     LostAt(usize),
+    /// The connection dies in this round trip, once.
+    LostOnceAt(usize),
     /// The login shell runs nothing.
     NoShell,
 }
@@ -127,7 +129,12 @@ impl Remote for Host {
             asked.push(command.clone());
             asked.len()
         };
-        if self.fault == Fault::LostAt(round) {
+        let lost = match self.fault {
+            Fault::LostAt(from) => round >= from,
+            Fault::LostOnceAt(at) => round == at,
+            _ => false,
+        };
+        if lost {
             return Err(RemoteError::Lost("broken pipe".into()));
         }
         if self.fault == Fault::NoShell {
@@ -340,6 +347,15 @@ async fn a_lost_connection_is_an_error_in_each_round_trip() {
     for round in 1..=3 {
         let error = Host::new(Fault::LostAt(round)).gather().await.unwrap_err();
         assert_eq!(error.kind(), "connection-lost");
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_is_lost_once_costs_one_more_round_trip_and_no_fact() {
+    for round in 1..=3 {
+        let host = Host::new(Fault::LostOnceAt(round));
+        assert!(unknown(&host.gather().await.unwrap()).is_empty());
+        assert_eq!(host.round_trips(), 4);
     }
 }
 

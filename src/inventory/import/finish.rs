@@ -146,7 +146,8 @@ impl Making<'_> {
             return;
         };
         let port = keys.get("port").and_then(Value::as_integer).unwrap_or(22);
-        let place = format!("{} port {port}", address.to_lowercase());
+        let way = keys.get("jump").and_then(Value::as_str).unwrap_or_default();
+        let place = format!("{} port {port} {way}", address.to_lowercase());
         if let Some(first) = self.places.get(&place) {
             let what = format!("{name} is left out: it has the address of {first}");
             self.notes.add(&draft.place, what);
