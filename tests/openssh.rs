@@ -52,6 +52,8 @@ impl Site {
             .map(|cluster| {
                 let host = fleet::inventory::Host {
                     name: cluster.name.clone(),
+                    // A server that dies stays away: whoever is to notice that must not wait for it.
+                    reconnect: Duration::ZERO,
                     ..self.servers[&cluster.name].host()
                 };
                 Cluster { host, ..cluster.clone() }

@@ -339,34 +339,37 @@ async fn a_local_program_that_takes_nothing_stops_neither_the_others_nor_the_con
         let session = connect(&sshd.host()).await.unwrap();
         let tunnel = session.tunnel(port).await.unwrap();
         let local = tunnel.local_port();
-        beside(&tunnel, Box::pin(async {
-            let mut stalled = Vec::new();
-            for _ in 0..3 {
-                let mut stream = meet(local).await;
-                stream.write_all(b"!").await.unwrap();
-                stalled.push(stream);
-            }
-            for number in 0..20 {
-                echo(local, number).await;
-                let output = session.run(&Asked::new("echo here"), &mut std::io::sink()).await.unwrap();
-                assert_eq!(output.text(), "here\n");
-            }
-            // What they did not take is bounded: each is cut off, and finds the end after what was kept for it.
-            let cut = async {
-                while tunnel_connections(local) > 0 {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+        beside(
+            &tunnel,
+            Box::pin(async {
+                let mut stalled = Vec::new();
+                for _ in 0..3 {
+                    let mut stream = meet(local).await;
+                    stream.write_all(b"!").await.unwrap();
+                    stalled.push(stream);
                 }
-            };
-            tokio::time::timeout(Duration::from_secs(60), cut).await.unwrap();
-            for mut stream in stalled {
-                let mut taken = 0;
-                let mut piece = vec![0; MIB];
-                while let Ok(read @ 1..) = stream.read(&mut piece).await {
-                    taken += read;
-                    assert!(taken < 100 * MIB, "no end");
+                for number in 0..20 {
+                    echo(local, number).await;
+                    let output = session.run(&Asked::new("echo here"), &mut std::io::sink()).await.unwrap();
+                    assert_eq!(output.text(), "here\n");
                 }
-            }
-        })
+                // What they did not take is bounded: each is cut off, and finds the end after what was kept for it.
+                let cut = async {
+                    while tunnel_connections(local) > 0 {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                };
+                tokio::time::timeout(Duration::from_secs(60), cut).await.unwrap();
+                for mut stream in stalled {
+                    let mut taken = 0;
+                    let mut piece = vec![0; MIB];
+                    while let Ok(read @ 1..) = stream.read(&mut piece).await {
+                        taken += read;
+                        assert!(taken < 100 * MIB, "no end");
+                    }
+                }
+            }),
+        )
         .await;
     }
 }
