@@ -86,11 +86,9 @@ fn a_host_whose_machine_or_cluster_is_another_is_sent_nothing() {
     let bench = bench(&["a", "b", "c"]);
     let inventory = bench.lab.inventory().join("lab.toml");
     let text = fs::read_to_string(&inventory).unwrap();
-    let pin = |name: &str, pin: &str| format!("[clusters.{name}]\n{pin}\n");
-    let other = format!("machine_id = \"{}\"", "0123456789abcdef".repeat(2));
-    let text = text.replace("[clusters.a]\n", &pin("a", &other));
-    let text = text.replace("[clusters.b]\n", &pin("b", "domain = \"other.example.org\""));
-    let text = text.replace("domain = \"b.example.org\"\n", "");
+    let other = format!("[clusters.\"a\"]\nmachine_id = \"{}\"\n", "0123456789abcdef".repeat(2));
+    let text = text.replace("[clusters.\"a\"]\n", &other);
+    let text = text.replace("\"b.example.org\"", "\"other.example.org\"");
     fs::write(&inventory, text).unwrap();
     let ran = bench.fleet(&["exec", "--all", "--", "echo reached"]).ends(5);
     assert_eq!(

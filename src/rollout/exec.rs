@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -156,7 +156,7 @@ impl Exec {
         journal: &mut Journal,
     ) -> io::Result<(Outcome, Option<Output>)> {
         let sent = Instant::now();
-        let mut log = Log::new(&folder.path().join(step_log(STEP)), self.command.memory_allowed())?;
+        let mut log = Log::new(folder.path().join(step_log(STEP)), self.command.memory_allowed());
         let answer = session.run(&self.command, &mut log).await;
         let took_ms = since(sent);
         let exit = match &answer {
@@ -235,29 +235,42 @@ fn since(began: Instant) -> u64 {
 /// for a host that never stops printing must not fill this machine's disk.
 #[derive(Debug)]
 struct Log {
-    file: File,
+    path: PathBuf,
+    /// Made when there is something to write: most commands on many hosts say little, or nothing.
+    file: Option<File>,
     room: usize,
 }
 
 impl Log {
     /// An empty log with room for both streams, `limit` bytes each.
-    fn new(path: &Path, limit: usize) -> io::Result<Self> {
-        if let Some(folder) = path.parent() {
-            make_folder(folder)?;
+    const fn new(path: PathBuf, limit: usize) -> Self {
+        Self { path, file: None, room: limit.saturating_mul(2) }
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => {
+                if let Some(folder) = self.path.parent() {
+                    make_folder(folder)?;
+                }
+                Ok(none.insert(make_file(&self.path)?))
+            }
         }
-        Ok(Self { file: make_file(path)?, room: limit.saturating_mul(2) })
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let head = &bytes[..bytes.len().min(self.room)];
-        self.file.write_all(head)?;
+        if !head.is_empty() {
+            self.file()?.write_all(head)?;
+        }
         self.room -= head.len();
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_mut().map_or(Ok(()), Write::flush)
     }
 }

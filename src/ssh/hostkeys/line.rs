@@ -38,9 +38,9 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Reads a line, without its line end. `None` where it says nothing or cannot be understood: it is passed over, and a bad line never
-    /// spoils the file.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads a line, without its line end, that may be about one of these hosts. `None` where it says nothing, cannot be understood or is
+    /// plainly about others: it is passed over, and a bad line never spoils the file.
+    pub(super) fn parse(text: &str, hosts: [&str; 2]) -> Option<Self> {
         // The end of a string, to a program in C.
         let text = text.split('\0').next()?.trim_start_matches(BLANKS);
         if text.starts_with('#') {
@@ -48,6 +48,9 @@ impl Line {
         }
         let (mark, text) = marked(text)?;
         let (names, text) = text.split_once(BLANKS)?;
+        if is_of_others(names, hosts) {
+            return None;
+        }
         let (kind, text) = text.trim_start_matches(BLANKS).split_once(BLANKS)?;
         // What follows is a comment.
         let blob = text.trim_start_matches(BLANKS).split(BLANKS).next()?;
@@ -83,6 +86,13 @@ fn marked(text: &str) -> Option<(Mark, &str)> {
     let rest = rest.trim_start_matches(BLANKS);
     // One mark is all that a line may have.
     (!rest.starts_with('@')).then_some((mark, rest))
+}
+
+/// Whether a plain list of names has none of these. It is asked before the key is decoded: a file that a provider's hundreds of hosts
+/// are in is read for each of them.
+fn is_of_others(names: &str, hosts: [&str; 2]) -> bool {
+    !names.contains(['*', '?', '!', '|'])
+        && !names.split(',').any(|name| hosts.iter().any(|host| name.eq_ignore_ascii_case(host)))
 }
 
 /// The names of a line: patterns, or one hash.

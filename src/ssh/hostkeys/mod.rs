@@ -136,7 +136,7 @@ impl HostKeys {
         let (mut lines, mut portless) = (Vec::new(), Vec::new());
         for (file, text) in texts {
             for (index, text) in text.lines().enumerate() {
-                let Some(line) = Line::parse(text) else { continue };
+                let Some(line) = Line::parse(text, [&name, &address]) else { continue };
                 let place = format!("{}:{}", file.display(), index + 1);
                 // One that says both, `*` for example, is asked the first time.
                 if line.names(&name) {
