@@ -207,10 +207,16 @@ impl Handler for Host {
     async fn exec_request(
         &mut self,
         channel: ChannelId,
-        _: &[u8],
+        line: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         session.channel_success(channel)?;
+        // The mark that a shell would print on both streams: two words of sixteen hexadecimal digits, joined.
+        let line = String::from_utf8_lossy(line);
+        let halves = line.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 16).take(2);
+        let mark = halves.collect::<String>() + "\n";
+        session.data(channel, mark.clone())?;
+        session.extended_data(channel, 1, mark)?;
         session.exit_status_request(channel, 0)?;
         session.eof(channel)?;
         session.close(channel)
