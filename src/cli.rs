@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::form::parse_bytes;
 use crate::inventory::{Selection, import};
 use crate::rollout::Budget;
-use crate::ssh::Limits;
+use crate::ssh::{Limits, MOST_AHEAD};
 use crate::version::Version;
 
 /// Upgrade many Stackspin clusters at once over SSH.
@@ -124,11 +124,21 @@ pub struct NetworkArgs {
     /// Bytes per second that all such data together may take: 500K, 20M, 1G.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub bandwidth: Option<u64>,
+    /// Bytes that a host may send ahead, 64K to 16M; 4M if left out. For long lines: 16M is 160 MB/s at 100 ms.
+    #[arg(long, value_name = "BYTES", value_parser = window)]
+    pub window: Option<u32>,
+}
+
+/// Bytes of a window.
+fn window(text: &str) -> Result<u32, String> {
+    let bytes = parse_bytes(text)?;
+    let fits = u32::try_from(bytes).ok().filter(|bytes| (64 << 10..=MOST_AHEAD).contains(bytes));
+    fits.ok_or_else(|| "a window has 64K to 16M".to_owned())
 }
 
 impl From<&NetworkArgs> for Limits {
     fn from(args: &NetworkArgs) -> Self {
-        Self { streams: args.streams, bandwidth: args.bandwidth }
+        Self { streams: args.streams, bandwidth: args.bandwidth, window: args.window }
     }
 }
 

@@ -28,7 +28,8 @@ fn behind(sshd: &Sshd, name: &str, jump: &Host) -> Host {
 }
 
 fn network() -> Arc<Network> {
-    Network::new(Limits::default())
+    // The largest window: what one host may leave unread behind the others' jump host.
+    Network::new(Limits { window: Some(16 << 20), ..Limits::default() })
 }
 
 async fn run(session: &Session, line: &'static str) -> Result<Output, RemoteError> {

@@ -178,7 +178,7 @@ async fn another_host_key_is_refused_in_the_middle_of_a_session_though_it_is_kno
 #[tokio::test]
 async fn bulk_streams_wait_for_their_turn_and_commands_do_not() {
     let sshd = Sshd::start();
-    let network = Network::new(Limits { streams: Some(1), bandwidth: None });
+    let network = Network::new(Limits { streams: Some(1), ..Limits::default() });
     let (one, two) =
         (network.connect(&sshd.host()).await.unwrap(), network.connect(&sshd.host()).await.unwrap());
     let turn = one.turn().await;
@@ -204,7 +204,7 @@ async fn bulk_streams_wait_for_their_turn_and_commands_do_not() {
 #[tokio::test]
 async fn bandwidth_is_capped_and_a_command_on_the_same_connection_is_answered_meanwhile() {
     let sshd = Sshd::start();
-    let network = Network::new(Limits { streams: None, bandwidth: Some(2 * MIB) });
+    let network = Network::new(Limits { bandwidth: Some(2 * MIB), ..Limits::default() });
     let (one, two) =
         (network.connect(&sshd.host()).await.unwrap(), network.connect(&sshd.host()).await.unwrap());
     let began = Instant::now();

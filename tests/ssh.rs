@@ -222,6 +222,20 @@ async fn a_stream_whose_command_fails_is_no_success() {
 }
 
 #[tokio::test]
+async fn a_sink_that_fails_ends_its_stream_and_the_connection_goes_on() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.host()).await.unwrap();
+    for _ in 0..10 {
+        let (mut sink, reader) = tokio::io::duplex(16);
+        drop(reader);
+        let error = session.stream(&Command::new("exec cat /dev/zero"), &mut sink).await.unwrap_err();
+        assert!(matches!(error, RemoteError::Here(_)), "{error}");
+        let command = Command::new("echo on").deadline(Duration::from_secs(20));
+        assert_eq!(ask(&session, command).await.text(), "on\n");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_whose_sshd_is_killed_is_a_loss_and_no_short_success() {
     let sshd = Sshd::start();
     let session = connect(&sshd.host()).await.unwrap();

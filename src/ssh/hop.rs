@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Messages that the library keeps for one reader of a jump host's connection before it waits for him: more than the ledger allows.
 pub(super) const KEPT_MESSAGES: usize = 1 << 20;
-/// Bytes that are kept for one hop's reader: four windows ([`super::WINDOW`]).
+/// Bytes that are kept for one hop's reader: four of the largest windows ([`super::network::MOST_AHEAD`]).
 const MOST_KEPT: u64 = 64 << 20;
 /// What a message takes besides what it says, in bytes.
 const MESSAGE: u64 = 128;

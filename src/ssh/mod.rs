@@ -44,7 +44,7 @@ mod wire;
 
 pub use hostkeys::Recorded;
 pub use kept::Session;
-pub use network::{Limits, Network};
+pub use network::{Limits, MOST_AHEAD, Network};
 pub use scan::ShownKey;
 pub use tunnel::Tunnel;
 
@@ -58,10 +58,10 @@ pub const QUIET: &str = "russh=warn";
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// After this many questions without an answer the connection is lost: 60 s of silence in all.
 const KEEPALIVES: usize = 3;
-/// Bytes that a host may send ahead on one channel. 16 MiB is what a backup over a long line needs (2 MiB halves
-/// OpenSSH's speed at 10 ms); it costs no memory. Behind a jump host, what a slow reader leaves is kept there for
-/// him ([`tunnel`]).
-const WINDOW: u32 = 16 << 20;
+/// Bytes that a host may send ahead on one channel, where [`Limits::window`] does not say. 2 MiB, the library's own, halves OpenSSH's speed
+/// at 10 ms. More than is needed is not free: with 16 MiB the sshds of eight hosts took four times as long (docs/performance.md). Behind a
+/// shared jump host see [`hop`].
+const WINDOW: u32 = 4 << 20;
 /// Messages of 32 KiB at most that a command's reader may leave before its connection waits for him.
 const UNREAD_MESSAGES: usize = 100;
 /// How long a goodbye may take, twice.
@@ -97,6 +97,8 @@ struct Manner<'a> {
     pinned: Option<&'a str>,
     /// What bulk streams are held to.
     bandwidth: Option<&'a Arc<Bandwidth>>,
+    /// Bytes that the host may send ahead on one channel.
+    window: Option<u32>,
     /// Whether it carries the connections of hosts behind it.
     carries: bool,
 }
@@ -183,12 +185,13 @@ where
 }
 
 fn config(known: &HostKeys, manner: Manner<'_>) -> Config {
+    let window = manner.window.unwrap_or(WINDOW);
     Config {
         nodelay: true,
         keepalive_interval: Some(KEEPALIVE),
         keepalive_max: KEEPALIVES,
         inactivity_timeout: None,
-        window_size: manner.bandwidth.map_or(WINDOW, |bandwidth| bandwidth.window(WINDOW)),
+        window_size: manner.bandwidth.map_or(window, |bandwidth| bandwidth.window(window)),
         channel_buffer_size: if manner.carries { hop::KEPT_MESSAGES } else { UNREAD_MESSAGES },
         preferred: Preferred {
             key: Cow::Owned(known.algorithms()),

@@ -19,7 +19,13 @@ pub struct Limits {
     pub streams: Option<usize>,
     /// Bytes per second of all bulk streams together; no limit where nothing is said.
     pub bandwidth: Option<u64>,
+    /// Bytes that a host may send ahead on one channel, at most [`MOST_AHEAD`]; 4 MiB where nothing is said. A line of so many bytes per
+    /// second and so long a round trip wants their product, twice.
+    pub window: Option<u32>,
 }
+
+/// The largest window. Behind a jump host as much is kept in memory for a host whose stream nobody takes.
+pub const MOST_AHEAD: u32 = 16 << 20;
 
 /// The connections of one run, and what they share.
 #[derive(Debug)]
@@ -28,6 +34,7 @@ pub struct Network {
     jumps: Mutex<Vec<Arc<Jump>>>,
     streams: Option<Arc<Semaphore>>,
     bandwidth: Option<Arc<Bandwidth>>,
+    window: Option<u32>,
 }
 
 impl Network {
@@ -38,6 +45,7 @@ impl Network {
             jumps: Mutex::default(),
             streams: limits.streams.map(|most| Arc::new(Semaphore::new(most.max(1)))),
             bandwidth: limits.bandwidth.map(|rate| Arc::new(Bandwidth::new(rate))),
+            window: limits.window.map(|window| window.min(MOST_AHEAD)),
         })
     }
 
@@ -63,7 +71,7 @@ impl Network {
     ) -> Result<Line, RemoteError> {
         let known = HostKeys::read(host).await?;
         let keys = keys::load(host).await?;
-        let manner = Manner { bandwidth: self.bandwidth.as_ref(), ..manner };
+        let manner = Manner { bandwidth: self.bandwidth.as_ref(), window: self.window, ..manner };
         let Some(seat) = seat else {
             let socket = dial(host).await?;
             return shake_hands(host, socket, known, keys, manner).await;

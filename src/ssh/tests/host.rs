@@ -140,7 +140,8 @@ impl Handler for Server {
 impl Server {
     fn writer(&self, channel: ChannelId) -> Arc<ChannelWriteHalf<Msg>> {
         let writers = self.writers.lock().unwrap();
-        Arc::clone(writers.iter().find(|writer| writer.id() == channel).unwrap())
+        // A number is given again once its channel is closed: the newest is meant.
+        Arc::clone(writers.iter().rev().find(|writer| writer.id() == channel).unwrap())
     }
 
     /// What its login shell does before the command's turn, `SHELL then LINE`: the marks, where nothing else is asked for. The line that
