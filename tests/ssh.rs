@@ -683,5 +683,5 @@ async fn the_fast_cipher_and_a_wide_window_are_asked_for() {
     let session = connect(&sshd.host()).await.unwrap();
     assert!(ask(&session, Command::new("true")).await.success());
     sshd.wait_for_log("server->client cipher: aes256-gcm@openssh.com");
-    sshd.wait_for_log(" win 16777216 max ");
+    sshd.wait_for_log(" win 4194304 max ");
 }
