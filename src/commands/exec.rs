@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::upgrade::{begin_run, until_let_go, untroubled};
+use super::stop::{Told, until_let_go};
+use super::upgrade::{begin_run, untroubled};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, ExecArgs, Format};
 use crate::form::hex;
@@ -28,6 +29,7 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
     let (command, title) = command(args)?;
     let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
     let names: Vec<String> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
+    let mut told = Told::listen()?;
     let folder = begin_run(&cli.runs, std::env::args().collect(), None, &clusters, Vec::new())?;
 
     let (listener, events) = unbounded_channel();
@@ -52,7 +54,7 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
         results
     };
     let work = async { tokio::join!(ran, show).0 };
-    let results = until_let_go(work, &stop, &stopping).await;
+    let results = until_let_go(work, &mut told, &stop, &stopping).await;
 
     let answers = taken(&answers);
     let answered = Answered::new(&names, &answers);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::stop::Told;
 use super::{Exit, Trouble, output};
 use crate::cli::{Cli, LabSub, LabUpArgs};
 use crate::lab::{Fault, HELP, HostSpec, Lab};
@@ -27,6 +28,7 @@ pub(super) async fn run(cli: &Cli, args: &LabSub) -> Result<Exit, Trouble> {
 
 async fn up(args: &LabUpArgs) -> Result<Exit, Trouble> {
     let specs = specs(args)?;
+    let mut told = Told::listen()?;
     let fleet = std::env::current_exe()?;
     let folder = args.folder.clone();
     let lab = tokio::task::spawn_blocking(move || Lab::start(&folder, specs, &fleet))
@@ -34,11 +36,7 @@ async fn up(args: &LabUpArgs) -> Result<Exit, Trouble> {
         .map_err(Trouble::internal)?
         .map_err(Trouble::usage)?;
     output::print(&made(&lab, args))?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
+    told.next().await;
     lab.stop();
     output::print("The simulated hosts are gone; their folders stay until the lab is started again.\n")?;
     Ok(Exit::Done)

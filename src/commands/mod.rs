@@ -18,6 +18,7 @@ mod rehearse;
 mod report;
 mod runs;
 mod select;
+mod stop;
 mod trust;
 mod tunnel;
 mod upgrade;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::timeout;
 
+use super::stop::Told;
 use super::{Exit, Trouble, output};
 use crate::cli::{Cli, TunnelArgs};
 use crate::inventory;
@@ -158,31 +158,6 @@ impl Running {
         if timeout(GRACE, self.child.wait()).await.is_err() {
             self.tell(Signal::KILL);
             let _ = self.child.wait().await;
-        }
-    }
-}
-
-/// What this process is told by the operator and the system.
-struct Told {
-    interrupt: Signals,
-    terminate: Signals,
-    hang_up: Signals,
-}
-
-impl Told {
-    fn listen() -> Result<Self, Trouble> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
         }
     }
 }

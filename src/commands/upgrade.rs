@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::stop::{Told, until_let_go};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
 use crate::form;
@@ -56,6 +56,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
 /// Does it, shows it while it goes on, writes the reports and prints the table.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
     let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed } = wanted;
+    let mut told = Told::listen()?;
     let folder = begin_run(&runs, typed, Some(target), &clusters, acknowledged.clone())?;
 
     let (listener, events) = unbounded_channel();
@@ -75,7 +76,7 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
     let stopping = Notify::new();
     let show = crate::report::live::show(events, count, &stopping);
     let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
-    let results = until_let_go(work, &stop, &stopping).await;
+    let results = until_let_go(work, &mut told, &stop, &stopping).await;
 
     let fleet = crate::report::write(&folder)?;
     output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
@@ -108,26 +109,6 @@ pub(super) fn begin_run(
     })
 }
 
-/// Waits for the work. The first Ctrl-C sets `stop` and tells whoever shows the work; the second lets go of it: then there is nothing.
-pub(super) async fn until_let_go<T>(
-    work: impl Future<Output = T>,
-    stop: &AtomicBool,
-    stopping: &Notify,
-) -> Option<T> {
-    let mut work = pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return Some(done),
-            () = interrupted() => {
-                if stop.swap(true, Ordering::Relaxed) {
-                    return None;
-                }
-                stopping.notify_one();
-            }
-        }
-    }
-}
-
 /// The clusters' results, none of which may be this machine's own trouble.
 pub(super) fn untroubled<T>(results: BTreeMap<String, Result<T, String>>) -> Result<(), Trouble> {
     let troubles: Vec<String> = results
@@ -135,14 +116,6 @@ pub(super) fn untroubled<T>(results: BTreeMap<String, Result<T, String>>) -> Res
         .filter_map(|(name, result)| result.err().map(|error| format!("{name}: {error}")))
         .collect();
     if troubles.is_empty() { Ok(()) } else { Err(Trouble::internal(troubles.join("\n"))) }
-}
-
-/// Resolves when the operator asks to stop.
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // No signal can be heard; then none will come.
-        std::future::pending::<()>().await;
-    }
 }
 
 /// User and machine, for the run's record.
