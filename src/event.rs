@@ -36,6 +36,60 @@ pub enum What {
         /// SHA-256 fingerprint of the host key.
         host_key: String,
     },
+    /// The run is gone on with, by a new process. What was under way before is settled by what follows.
+    Resumed {
+        /// User and machine.
+        by: String,
+        /// The `fleet` that goes on.
+        fleet: String,
+    },
+    /// The host is locked for this run: no other changes it. See `docs/locks.md`.
+    Locked {
+        /// The fencing number, which every command carries from here on. It counts up on the host.
+        number: u64,
+    },
+    /// The lock is given back.
+    Unlocked {
+        /// The fencing number.
+        number: u64,
+    },
+    /// An operator took the lock from another run.
+    LockBroken {
+        /// The fencing number that is good no more.
+        number: u64,
+        /// Who held it: run, user and machine.
+        owner: String,
+        /// Seconds since its last sign of life; none where the host was started anew since.
+        idle_seconds: Option<u64>,
+        /// Why, in the operator's words.
+        why: String,
+    },
+    /// The copy of this rung goes into this folder.
+    BackupBegun {
+        /// The backup's id.
+        backup: String,
+        /// Its folder on the provisioning machine.
+        folder: String,
+    },
+    /// Temporary changes were made on the cluster, which the host takes back by itself unless it is told otherwise.
+    Held {
+        /// One sentence each.
+        changes: Vec<String>,
+    },
+    /// Temporary changes are taken back: everything is as it was found.
+    GivenBack {
+        /// One sentence each.
+        changes: Vec<String>,
+    },
+    /// A step of which nobody knew whether it was done was settled by an operator.
+    Settled {
+        /// The step.
+        step: String,
+        /// Whether it was done; otherwise it is done again.
+        done: bool,
+        /// User and machine.
+        by: String,
+    },
     /// Facts were gathered.
     Gathered {
         /// `before` or `after`.

@@ -3,10 +3,12 @@
 //! One line an event: `{"sum":"<8 hex>","seq":1,"at":"…","cluster":"…","what":"…",…}`. The sum is the first 8 hex digits of the
 //! SHA-256 of the line as it would stand without it. Every line is on disk (`fdatasync`) before [`Journal::record`] returns.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -23,6 +25,29 @@ pub struct Journal {
     cluster: String,
     seq: u64,
     listener: Option<UnboundedSender<Event>>,
+    pending: Pending,
+}
+
+/// Lines that are on disk here and not yet on the host: whoever sends the host its next command sends them along, so that the host keeps
+/// the same journal. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Pending(Arc<Mutex<VecDeque<(u64, String)>>>);
+
+impl Pending {
+    /// The lines, oldest first, with their numbers. They stay until they are [`Pending::forget`]ten.
+    #[must_use]
+    pub fn lines(&self) -> Vec<(u64, String)> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// The host has the lines up to this number.
+    pub fn forget(&self, through: u64) {
+        self.lock().retain(|(seq, _)| *seq > through);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is wrong with a journal.
@@ -60,7 +85,20 @@ impl Journal {
             // The new name must survive a power cut as well as the lines do.
             File::open(folder)?.sync_all()?;
         }
-        Ok(Self { path: path.to_owned(), file, cluster: cluster.to_owned(), seq: 0, listener })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            cluster: cluster.to_owned(),
+            seq: 0,
+            listener,
+            pending: Pending::default(),
+        })
+    }
+
+    /// The lines that the host does not have yet.
+    #[must_use]
+    pub fn pending(&self) -> Pending {
+        self.pending.clone()
     }
 
     /// Writes an event to disk, then tells the listener.
@@ -75,13 +113,14 @@ impl Journal {
             .zip(whats)
             .map(|(seq, what)| Event { seq, at, cluster: self.cluster.clone(), what })
             .collect();
-        let lines = events.iter().map(line).collect::<io::Result<String>>()?;
+        let lines: String = events.iter().map(line).collect::<io::Result<_>>()?;
         let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write the journal {}: {error}", self.path.display()))
         })?;
-        for event in events {
+        for (event, line) in events.into_iter().zip(lines.split_inclusive('\n')) {
             self.seq = event.seq;
+            self.pending.lock().push_back((event.seq, line.to_owned()));
             if let Some(listener) = &self.listener {
                 // A screen that is gone does not stop the work.
                 let _ = listener.send(event);

@@ -34,7 +34,13 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The rungs after this one, oldest first, that a further target would need; each gets its own plan then.
     pub rest: Vec<Version>,
+    /// What the plan stands on: a cluster of which this has changed needs another plan (promise M5).
+    #[serde(default)]
+    pub fingerprint: Fingerprint,
 }
+
+/// What a plan stands on, by name: versions, revisions, applications, volumes, host key, digests. A value is short and no secret.
+pub type Fingerprint = std::collections::BTreeMap<String, String>;
 
 impl Plan {
     /// The expected time of all steps.
@@ -111,10 +117,11 @@ impl Step {
     }
 
     /// Whether the step changes the cluster in a way that only a proven backup allows (promise M8): every change but the copy's own
-    /// stopping and starting of k3s.
+    /// stopping and starting of k3s, and holding the nightly jobs, which the host itself takes back.
     #[must_use]
     pub const fn needs_proof(&self) -> bool {
-        self.class.changes() && !matches!(self.action, Action::Backup(_))
+        self.class.changes()
+            && !matches!(self.action, Action::Backup(_) | Action::Hold(_) | Action::GiveBack(_))
     }
 
     /// Sets the redo rule.
@@ -220,6 +227,10 @@ pub enum Action {
     Backup(Backup),
     /// The proof of the copy by an independent reader.
     Prove(Prove),
+    /// Whatever would change the cluster by itself meanwhile is kept from it, and the host told to give it back if nobody does.
+    Hold(Truce),
+    /// What was held is given back exactly as it was found. Done at whatever end of the rung.
+    GiveBack(Truce),
     /// Waiting until a probe is satisfied.
     WaitUntil {
         /// What is waited for.
@@ -227,6 +238,28 @@ pub enum Action {
         /// Ids of the remedies that may be used meanwhile.
         remedies: Vec<String>,
     },
+}
+
+/// What a cluster and its host do by themselves at night, as it was found (promise M14).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truce {
+    /// CronJobs, found by what they do (facts section 3.6), those among them that were suspended already.
+    pub cron_jobs: Vec<Found>,
+    /// Flux sources of the release: whether they were suspended. They are not touched by the hold, but a rung may resume one.
+    pub sources: Vec<Found>,
+    /// The system-upgrade-controller's Deployment, where there is one, and its replicas.
+    pub controller: Option<(Object, u32)>,
+    /// Timers of the host's service manager that start package upgrades, and were active.
+    pub timers: Vec<String>,
+}
+
+/// An object that can be suspended, and whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The object.
+    pub object: Object,
+    /// Whether it was suspended.
+    pub suspended: bool,
 }
 
 /// What is done with Kubernetes Secrets that a migration must carry over. The data stays in the backup folder (files 0600);

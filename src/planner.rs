@@ -6,7 +6,7 @@ use crate::facts::identity::Pins;
 use crate::facts::{Facts, Installed};
 use crate::inventory::Cluster;
 use crate::migrations;
-use crate::plan::{Plan, SCHEMA};
+use crate::plan::{Fingerprint, Plan, SCHEMA};
 use crate::version::Version;
 
 /// What the planner says.
@@ -62,6 +62,7 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         steps,
         notes: (rung.notes)(facts),
         rest: rest.iter().map(|rung| rung.to).collect(),
+        fingerprint: Fingerprint::new(),
     }))
 }
 

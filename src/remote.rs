@@ -320,6 +320,9 @@ pub enum RemoteError {
     /// The command did not end in the time it was given. It may still be running.
     #[error("no end within {} s", .0.as_secs())]
     Deadline(Duration),
+    /// The host is locked for another run by now; the command did not run.
+    #[error("{0}")]
+    LockLost(String),
     /// This machine's own trouble: a key file that cannot be read, a full disk.
     #[error("on this machine: {0}")]
     Here(String),
@@ -342,6 +345,7 @@ impl RemoteError {
             Self::Refused(_) => "refused-by-host",
             Self::Lost(_) => "connection-lost",
             Self::Deadline(_) => "deadline",
+            Self::LockLost(_) => "lock-lost",
             Self::Here(_) => "this-machine",
         }
     }

@@ -16,7 +16,7 @@ use fleet::event::{Event, Failure, StepEnd, What};
 use fleet::inventory::{Cluster, Host};
 use fleet::jobs::{How, Job, Leftovers, Now, Seen, State, Timer, Why};
 use fleet::journal::{self, Journal};
-use fleet::plan::{Action, Class, Plan, Probe, Redo, Step};
+use fleet::plan::{Action, Class, Fingerprint, Plan, Probe, Redo, Step};
 use fleet::remote::{Command, Exit, Output, Remote};
 use fleet::run::job::{Place, carry};
 use fleet::run::{Scribe, Trouble, Wish};
@@ -910,6 +910,7 @@ async fn a_plan_with_a_job_is_carried_out_and_its_text_says_that_the_host_has_it
         steps: vec![step],
         notes: Vec::new(),
         rest: Vec::new(),
+        fingerprint: Fingerprint::new(),
     };
     let stored: Plan = serde_json::from_str(&serde_json::to_string(&plan).unwrap()).unwrap();
     assert_eq!(stored, plan);

@@ -8,6 +8,7 @@ use super::cluster::{
     BackupReport, ChecksReport, ClusterReport, CommandReport, Ending, NoteReport, RemedyReport, Rung, State,
     StepEnding, StepReport,
 };
+use super::lines::told;
 use crate::event::{Event, Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
 use crate::form;
 use crate::journal::JournalError;
@@ -143,7 +144,18 @@ impl ClusterReport {
                 files: *files,
                 bytes: *bytes,
             }),
-            What::Finished { .. } => {}
+            What::BackupBegun { .. } | What::Finished { .. } => {}
+            What::Resumed { .. }
+            | What::Locked { .. }
+            | What::Unlocked { .. }
+            | What::LockBroken { .. }
+            | What::Held { .. }
+            | What::GivenBack { .. }
+            | What::Settled { .. } => {
+                if let Some(text) = told(what) {
+                    self.notes.push(NoteReport { at, step: String::new(), text: printable(&text) });
+                }
+            }
             What::Unknown => self.unknown_events += 1,
         }
     }

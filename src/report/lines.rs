@@ -35,16 +35,44 @@ pub fn line(event: &Event) -> Option<String> {
             format!("backup {backup} is proven: {files} files, {}", bytes(*size))
         }
         What::Finished { outcome } => finished(outcome),
-        What::Connected { .. }
+        other => told(other)?,
+    };
+    // Cleaned once more at the edge: whatever wrote the event, nothing of a host acts upon this terminal.
+    Some(format!("{} {}  {}", clock(event.at), printable(&event.cluster), printable(&said)))
+}
+
+/// What is told of the run besides its steps; none for events that only the report tells, or that have a line of their own.
+pub(super) fn told(what: &What) -> Option<String> {
+    Some(match what {
+        What::Resumed { by, .. } => format!("gone on with by {by}"),
+        What::Locked { number } => format!("locked for this run, number {number}"),
+        What::Unlocked { number } => format!("lock given back, number {number}"),
+        What::LockBroken { owner, idle_seconds, why, .. } => {
+            let idle = idle_seconds.map_or_else(
+                || "the host was started anew since".to_owned(),
+                |idle| format!("no sign of life for {}", seconds(idle)),
+            );
+            format!("LOCK BROKEN of {owner} ({idle}): {why}")
+        }
+        What::Held { changes } => format!("held: {}", changes.join("; ")),
+        What::GivenBack { changes } => format!("given back: {}", changes.join("; ")),
+        What::Settled { step, done: true, by } => format!("{step} was done, says {by}"),
+        What::Settled { step, done: false, by } => format!("{step} is done again, says {by}"),
+        What::Begun { .. }
+        | What::BackupBegun { .. }
+        | What::StepStarted { .. }
+        | What::StepEnded { .. }
+        | What::Remedied { .. }
+        | What::Proven { .. }
+        | What::Finished { .. }
+        | What::Connected { .. }
         | What::Gathered { .. }
         | What::Judged { .. }
         | What::Planned { .. }
         | What::Ran { .. }
         | What::Noted { .. }
         | What::Unknown => return None,
-    };
-    // Cleaned once more at the edge: whatever wrote the event, nothing of a host acts upon this terminal.
-    Some(format!("{} {}  {}", clock(event.at), printable(&event.cluster), printable(&said)))
+    })
 }
 
 fn why(failure: &Failure) -> String {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::form::{about, bytes};
-use crate::plan::{Action, Backup, Class, Objects, Plan, Step};
+use crate::plan::{Action, Backup, Class, Found, Objects, Plan, Step, Truce};
 use crate::remote::printable;
 
 /// The whole plan.
@@ -80,6 +80,7 @@ fn details(action: &Action) -> Vec<String> {
         }
         Action::Backup(backup) => copied(backup),
         Action::Prove(prove) => vec![format!("datastore, objects and {} volumes", prove.volumes.len())],
+        Action::Hold(truce) | Action::GiveBack(truce) => held(truce),
         Action::WaitUntil { probe, remedies } => {
             let mut lines = vec![format!("until {probe}")];
             if !remedies.is_empty() {
@@ -88,6 +89,17 @@ fn details(action: &Action) -> Vec<String> {
             lines
         }
     }
+}
+
+fn held(truce: &Truce) -> Vec<String> {
+    let state = |found: &Found| if found.suspended { "suspended" } else { "active" };
+    let jobs = truce.cron_jobs.iter().map(|job| format!("cron job {}, found {}", job.object, state(job)));
+    let sources =
+        truce.sources.iter().map(|source| format!("source {}, found {}", source.object, state(source)));
+    let controller =
+        truce.controller.iter().map(|(object, replicas)| format!("{object}, {replicas} replicas"));
+    let timers = truce.timers.iter().map(|timer| format!("the host's {timer}"));
+    jobs.chain(sources).chain(controller).chain(timers).collect()
 }
 
 fn copied(backup: &Backup) -> Vec<String> {

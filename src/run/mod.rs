@@ -25,7 +25,7 @@ pub mod job;
 pub mod objects;
 mod redo;
 pub mod scribe;
-
+mod truce;
 pub mod wait;
 
 use redo::Again;
@@ -216,44 +216,30 @@ pub async fn carry_out<R: Remote>(
         reconnect: wish.cluster.host.reconnect,
     };
     let mut left = Left::Clean;
+    let mut held = false;
+    let mut ended = Ok(());
     for step in &plan.steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.
         if left == Left::Clean && wish.stop.load(Ordering::Relaxed) {
-            return Ok(Err(Outcome::Interrupted { state: left }));
+            ended = Err(Outcome::Interrupted { state: left.clone() });
+            break;
         }
-        journal.record(What::StepStarted {
-            step: step.id.clone(),
-            title: step.title.clone(),
-            class: step.class,
-            expected_seconds: step.expected.as_secs(),
-        })?;
         if step.needs_proof() {
             left = Left::Dirty { at: step.id.clone() };
         }
-        let began = Instant::now();
-        let log = rung.join(step_log(&step.id));
-        let done = {
-            let mut scribe = Scribe::new(journal, &step.id, &log)?;
-            ground.act(remote, step, &mut scribe).await
-        };
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let end = match &done {
-            Ok(()) => StepEnd::Done,
-            Err(Trouble::Failed(failure)) => StepEnd::Failed(failure.clone()),
-            Err(Trouble::InDoubt(failure)) => StepEnd::InDoubt(failure.clone()),
-        };
-        journal.record(What::StepEnded { step: step.id.clone(), end, took_ms })?;
-        match done {
-            Ok(()) => {}
-            Err(Trouble::Failed(failure)) => {
-                return Ok(Err(Outcome::Failed { step: Some(step.id.clone()), state: left, failure }));
-            }
-            Err(Trouble::InDoubt(failure)) => {
-                return Ok(Err(Outcome::InDoubt { step: step.id.clone(), failure }));
-            }
+        // Tried is as good as done here: a hold that failed in its middle has held something.
+        held |= matches!(step.action, Action::Hold(_));
+        ended = ground.do_step(remote, step, rung, &left, journal).await?;
+        if ended.is_err() {
+            break;
         }
+        held &= !matches!(step.action, Action::GiveBack(_));
     }
-    Ok(Ok(()))
+    // Whatever came in between: what is only for the time of the run is given back, or its own end says that it was not.
+    if held && let Some(step) = plan.steps.iter().find(|step| matches!(step.action, Action::GiveBack(_))) {
+        ended = ended.and(ground.do_step(remote, step, rung, &left, journal).await?);
+    }
+    Ok(ended)
 }
 
 /// What the steps of one rung stand on: the backup's folder, and its proof once there is one.
@@ -269,6 +255,43 @@ struct Ground {
 }
 
 impl Ground {
+    /// Does one step, and writes down that it is begun and how it ended. `Err` is the outcome of the cluster.
+    async fn do_step<R: Remote>(
+        &mut self,
+        remote: &R,
+        step: &Step,
+        rung: &Path,
+        left: &Left,
+        journal: &mut Journal,
+    ) -> std::io::Result<Result<(), Outcome>> {
+        journal.record(What::StepStarted {
+            step: step.id.clone(),
+            title: step.title.clone(),
+            class: step.class,
+            expected_seconds: step.expected.as_secs(),
+        })?;
+        let began = Instant::now();
+        let log = rung.join(step_log(&step.id));
+        let done = {
+            let mut scribe = Scribe::new(journal, &step.id, &log)?;
+            self.act(remote, step, &mut scribe).await
+        };
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (end, outcome) = match done {
+            Ok(()) => (StepEnd::Done, Ok(())),
+            Err(Trouble::Failed(failure)) => {
+                let (step, state) = (Some(step.id.clone()), left.clone());
+                (StepEnd::Failed(failure.clone()), Err(Outcome::Failed { step, state, failure }))
+            }
+            Err(Trouble::InDoubt(failure)) => {
+                let step = step.id.clone();
+                (StepEnd::InDoubt(failure.clone()), Err(Outcome::InDoubt { step, failure }))
+            }
+        };
+        journal.record(What::StepEnded { step: step.id.clone(), end, took_ms })?;
+        Ok(outcome)
+    }
+
     /// Does one step. A step that changes the cluster needs the proof, the copy alone excepted (promise M8).
     async fn act<R: Remote>(
         &mut self,
@@ -362,6 +385,8 @@ impl Ground {
                 let place = job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool };
                 job::carry(remote, step, command, place, scribe).await
             }
+            Action::Hold(what) => truce::hold(remote, what, &self.spool, scribe).await,
+            Action::GiveBack(what) => truce::give_back(remote, what, &self.spool, scribe).await,
             Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
             Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
             Action::WaitUntil { probe, remedies } => {
