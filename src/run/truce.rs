@@ -5,6 +5,7 @@ use crate::plan::Truce;
 use crate::remote::Remote;
 
 /// Arms the host's timer that gives everything back, then holds it.
+#[expect(clippy::unused_async, reason = "it will ask the host")]
 pub(super) async fn hold<R: Remote>(
     remote: &R,
     truce: &Truce,
@@ -16,6 +17,7 @@ pub(super) async fn hold<R: Remote>(
 }
 
 /// Gives everything back as it was found, and disarms the timer.
+#[expect(clippy::unused_async, reason = "it will ask the host")]
 pub(super) async fn give_back<R: Remote>(
     remote: &R,
     truce: &Truce,
