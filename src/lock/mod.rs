@@ -104,9 +104,10 @@ impl Lock {
 
     /// Appends these lines to the run's journal on the host, whoever has the lock: for the last words of a run that has given it back.
     #[must_use]
-    pub fn append(&self, lines: &[String]) -> Command {
+    pub fn append(&self, lines: &[String], torn: bool) -> Command {
         let journal = format!("{}/runs/{}/journal.ndjson", self.spool.trim_end_matches('/'), word(&self.run));
-        Command::new("umask 077; cat >>").arg(journal).stdin(lines.concat().into_bytes())
+        let lines = if torn { format!("\n{}", lines.concat()) } else { lines.concat() };
+        Command::new("umask 077; cat >>").arg(journal).stdin(lines.into_bytes())
     }
 }
 
