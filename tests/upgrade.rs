@@ -25,7 +25,9 @@ use fleet::lab::{Fault, Host, HostSpec, Power, RevisionFormat, Vintage};
 use fleet::plan::Probe;
 use fleet::remote::{self, Exit, Output, Remote, RemoteError};
 use fleet::run::{Scribe, Trouble, wait};
-use lab_support::{Bench, acknowledging, control, files, holds, replace_program, tree, until, writes};
+use lab_support::{
+    Bench, acknowledging, control, files, holds, left_on_spool, replace_program, tree, until, writes,
+};
 use serde_json::Value;
 use tokio::io::AsyncWrite;
 
@@ -97,8 +99,7 @@ fn a_whole_fleet_goes_up_in_one_run_and_everything_is_as_it_was() {
         same_secrets(host, &secrets, &kept_secrets(host));
         assert!(!volumes.is_empty(), "{name} has volumes to lose");
         assert!(volumes == tree(&host.storage(), &[]), "{name}: its volumes have changed");
-        let spool = fs::read_dir(host.folder().join("spool"));
-        assert_eq!(spool.map_or(0, Iterator::count), 0, "{name}: nothing is left in its spool");
+        assert_eq!(left_on_spool(host), Vec::<PathBuf>::new(), "{name}: nothing is left in its spool");
         assert_eq!(power(host), Power::Running, "{name}");
         assert_eq!(host.connections(), 1, "{name}");
         let report = bench.report(name);
@@ -467,9 +468,10 @@ fn never_again(bench: &Bench, name: &str) {
 
 /// Minutes pass for the watchdog: its lease is a file on the host.
 fn the_lease_is_over(host: &Host) {
-    let mut folders = fs::read_dir(host.folder().join("spool")).unwrap();
-    let watchdog = folders.next().expect("the watchdog's folder").unwrap().path();
-    assert!(folders.next().is_none());
+    // Beside it, the lock of the run that could not give it back.
+    let is_timer = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("timer-");
+    let timers: Vec<PathBuf> = left_on_spool(host).into_iter().filter(is_timer).collect();
+    let [watchdog] = <[PathBuf; 1]>::try_from(timers).expect("the watchdog's folder alone");
     fs::write(watchdog.join("lease.test"), "0\n").unwrap();
     fs::rename(watchdog.join("lease.test"), watchdog.join("lease")).unwrap();
 }
