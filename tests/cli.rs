@@ -86,7 +86,10 @@ fn wrong_input_is_said_with_what_to_do_and_contacts_nobody() {
         (&["upgrade", "--all", "--max-hosts", "1"], &["2", "--max-hosts"]),
         (&["upgrade", "--all", "--to", "0.9"], &["0.9"]),
         (&["upgrade", "--all", "--ack", "podz"], &["--ack podz", "did you mean pods?", "docs/checks.md"]),
-        (&["check", "--all", "--ack", "everything"], &["--ack everything"]),
+        (
+            &["check", "--all", "--ack", "everything"],
+            &["--ack everything: there is no such check. See docs/checks.md"],
+        ),
         (&["report", "last"], &["there are no runs", "fleet upgrade"]),
         (&["report", "../../etc"], &["there are no runs"]),
         (&["backup", "verify", "nobody"], &["nobody"]),
