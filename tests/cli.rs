@@ -25,7 +25,7 @@ fn every_exit_code_means_what_the_table_says() {
         HostSpec::new("doubtful").fault(Fault::ConnectionDropsAfter("patch gitrepositories".into())),
         HostSpec::new("failing").fault(Fault::CommandFails("tar -C".into())),
     ]);
-    never_again(&bench, "doubtful");
+    bench.never_again("doubtful");
     let table: [(&[&str], i32); 24] = [
         (&["--version"], 0),
         (&["--help"], 0),
@@ -61,15 +61,6 @@ fn every_exit_code_means_what_the_table_says() {
         let stopped = bench.host(name).commands().iter().any(|line| line.contains("systemctl stop"));
         assert!(!stopped, "{name} was touched");
     }
-}
-
-/// A lost connection to this host is not made again.
-fn never_again(bench: &Bench, name: &str) {
-    let inventory = bench.lab.inventory().join("lab.toml");
-    let text = fs::read_to_string(&inventory).unwrap();
-    let table = format!("[clusters.\"{name}\"]\n");
-    assert_eq!(text.matches(&table).count(), 1, "{text}");
-    fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = 0\n"))).unwrap();
 }
 
 #[test]
