@@ -202,7 +202,7 @@ fn an_ansible_inventory_is_what_ansible_makes_of_it() {
 /// The lines of an INI inventory over few names, so that they meet.
 fn ini() -> impl Strategy<Value = String> {
     const ALL: &str = "[g1]\n[g2]\n[g3]\n[g4]\n[k1]\n[k2]\n[k3]\n[k4]\n";
-    const HOSTS: &str = "h[1-5]( ansible_(host=10\\.0\\.[0-9]\\.[0-9]{1,2}|port=2[0-9]{3}|user=[a-c]|become=(true|no|True))){0,2}\
+    const HOSTS: &str = "h[1-5]( ansible_(host=10\\.0\\.[0-9]\\.[1-9][0-9]?|port=2[0-9]{3}|user=[a-c]|become=(true|no|True))){0,2}\
                          |h\\[[1-3]:[3-5]\\]";
     const SAID: &str = "ansible_(port=2[0-9]{3}|user=[a-c]|become=(true|no|True)|group_priority=[1-4])";
     let hosts = ("[gk][1-4]", prop::collection::vec(HOSTS, 0..4))
