@@ -16,6 +16,7 @@
 
 use std::time::Duration;
 
+use crate::jobs::mark;
 use crate::remote::{Command, Output};
 
 mod lines;
@@ -212,11 +213,6 @@ impl Runs {
             .sensitive();
         Fetch { mark, command }
     }
-}
-
-/// A mark that a host could not have printed before.
-fn mark() -> String {
-    format!("fleet-{:032x}", rand::random::<u128>())
 }
 
 /// The question for a host's runs, and the key to its answer.

@@ -30,7 +30,7 @@ fn plain(name: &str) -> String {
 }
 
 /// A mark that a host could not have printed before.
-fn mark() -> String {
+pub(crate) fn mark() -> String {
     format!("fleet-{:032x}", rand::random::<u128>())
 }
 

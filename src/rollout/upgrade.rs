@@ -99,6 +99,9 @@ impl Rollout {
             stop: &self.stop,
         };
         let outcome = run::climb(&session, wish, journal).await;
+        if matches!(outcome, Ok(Outcome::Done)) {
+            run::done(&session, wish, journal).await?;
+        }
         session.close().await;
         outcome
     }

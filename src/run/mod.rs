@@ -22,12 +22,14 @@ use crate::version::Version;
 
 pub mod copy;
 pub mod job;
+mod keep;
 pub mod objects;
 mod redo;
 pub mod scribe;
 mod truce;
 pub mod wait;
 
+pub use keep::done;
 use redo::Again;
 pub use scribe::{Scribe, Trouble};
 
@@ -68,6 +70,9 @@ pub async fn climb<R: Remote>(remote: &R, wish: Wish<'_>, journal: &mut Journal)
         let rung = wish.folder.rung(&plan.migration)?;
         write_json(&rung.join("before.json"), &before)?;
         write_json(&rung.join("plan.json"), &*plan)?;
+        if let Err(outcome) = keep::rung(remote, wish, &rung, journal).await? {
+            return Ok(outcome);
+        }
         journal.record(What::planned(&plan))?;
         if let Err(outcome) = carry_out(remote, &plan, wish, &rung, journal).await? {
             return Ok(outcome);
@@ -379,15 +384,13 @@ impl Ground {
         step: &Step,
         scribe: &mut Scribe<'_>,
     ) -> Result<(), Trouble> {
+        let spot = job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool };
         match &step.action {
             Action::Run(command) => scribe.demand(remote, command).await.map(drop),
-            Action::Job(command) => {
-                let place = job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool };
-                job::carry(remote, step, command, place, scribe).await
-            }
+            Action::Job(command) => job::carry(remote, step, command, spot, scribe).await,
             Action::Hold(what) => truce::hold(remote, what, &self.spool, scribe).await,
             Action::GiveBack(what) => truce::give_back(remote, what, &self.spool, scribe).await,
-            Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
+            Action::Objects(what) => objects::carry(remote, what, &self.folder, spot, scribe).await,
             Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await
