@@ -170,6 +170,9 @@ impl Rollout {
         };
         let fenced = Fenced::new(session, &lock, number, journal.pending());
         let outcome = fenced.alive(Box::pin(run::climb(&fenced, wish, from, journal))).await;
+        if matches!(outcome, Ok(Outcome::Done)) {
+            run::done(&fenced, wish, journal).await?;
+        }
         // Whatever happened, trouble of this machine too: nobody is to wait for this run.
         let released = locked::release(&fenced, outcome.as_ref().ok()).await;
         let outcome = outcome?;
