@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::form::parse_bytes;
+use crate::form::{parse_bytes, parse_time};
 use crate::inventory::{Selection, import};
 use crate::rollout::Budget;
 use crate::ssh::{Limits, MOST_AHEAD};
@@ -53,6 +54,8 @@ pub enum Sub {
     Plan(PlanArgs),
     /// Back up, prove, migrate and post-check.
     Upgrade(UpgradeArgs),
+    /// Carry out exactly what `fleet plan --out` wrote, on the clusters that are still as they were then.
+    Apply(ApplyArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
     /// Look at backups.
@@ -271,9 +274,12 @@ pub struct PlanArgs {
     /// Acknowledge a warning by the check's id; may be given often.
     #[arg(long, value_name = "ID")]
     pub ack: Vec<String>,
-    /// Also write the plans to this file, as JSON.
+    /// Also write the plans to this file, for `fleet apply`. One that is there is not written over.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// How long the written plans are good: 90m, 2h, 7d.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_time)]
+    pub expires: Duration,
     /// How many hosts at once.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
     pub parallel: usize,
@@ -289,6 +295,32 @@ pub struct UpgradeArgs {
     #[arg(long, value_name = "VERSION", default_value = "0.7")]
     pub to: Version,
     /// Acknowledge a warning by the check's id; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
+    pub parallel: usize,
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// How much may go wrong.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+}
+
+/// How long a plan file is good where nothing is said.
+pub const GOOD_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// `fleet apply`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The file that `fleet plan --out` wrote.
+    #[arg(value_name = "PLAN")]
+    pub plan: PathBuf,
+    /// Only these of the plan's clusters, by name, group or @tag, joined by commas; `!` in front leaves out.
+    #[arg(long, value_name = "TERMS", value_delimiter = ',', allow_hyphen_values = true)]
+    pub on: Vec<String>,
+    /// Acknowledge a warning by the check's id, besides those that were when the plan was made; may be given often.
     #[arg(long, value_name = "ID")]
     pub ack: Vec<String>,
     /// How many hosts at once.

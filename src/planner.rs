@@ -5,8 +5,9 @@ use crate::event::Failure;
 use crate::facts::identity::Pins;
 use crate::facts::{Facts, Installed};
 use crate::inventory::Cluster;
+use crate::fingerprint;
 use crate::migrations;
-use crate::plan::{Fingerprint, Plan, SCHEMA};
+use crate::plan::{Plan, SCHEMA};
 use crate::version::Version;
 
 /// What the planner says.
@@ -62,8 +63,22 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         steps,
         notes: (rung.notes)(facts),
         rest: rest.iter().map(|rung| rung.to).collect(),
-        fingerprint: Fingerprint::new(),
+        fingerprint: fingerprint::of(facts, cluster),
     }))
+}
+
+/// What is to be done where a plan was made before: that very plan, while the cluster is as it was then. `now` is what [`plan`] says of the
+/// cluster for the version that the stored plan ends at.
+#[must_use]
+pub fn hold_to(stored: &Plan, now: Planned, facts: &Facts, cluster: &Cluster) -> Planned {
+    if matches!(now, Planned::NothingToDo(_)) || mistaken(facts, cluster).is_some() {
+        return now;
+    }
+    let would_be = if let Planned::Plan(plan) = &now { Some(&**plan) } else { None };
+    match (fingerprint::outdated(stored, facts, cluster, would_be), now) {
+        (Some(failure), _) | (None, Planned::Refusal(failure)) => Planned::Refusal(failure),
+        (None, _) => Planned::Plan(Box::new(stored.clone())),
+    }
 }
 
 /// Whether this is another cluster than the inventory means: what it pins must be what was found (promise M3). The host key was compared

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Sub};
 
+mod apply;
 mod backup;
 mod check;
 mod doctor;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Check(args) => check::run(&cli, args).await,
         Sub::Plan(args) => plan::run(&cli, args).await,
         Sub::Upgrade(args) => upgrade::run(&cli, args).await,
+        Sub::Apply(args) => apply::run(&cli, args).await,
         Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,

@@ -7,17 +7,21 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::stop::{Told, until_let_go};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
+use crate::event::{Event, Failure, Outcome, What};
 use crate::form;
 use crate::inventory::Cluster;
+use crate::journal::Journal;
+use crate::plan::Plan;
+use crate::plan_file::PlanFile;
 use crate::report::screen;
 use crate::rollout::{Budget, Caps, Rollout};
 use crate::ssh::{Limits, Network};
-use crate::state::{Run, RunFolder, SCHEMA};
+use crate::state::{PlanUsed, Run, RunFolder, SCHEMA};
 use crate::version::Version;
 
 /// An upgrade that is to be done.
@@ -32,6 +36,18 @@ pub(super) struct Wanted {
     pub(super) backups: PathBuf,
     /// The command line that the reports build their advice on.
     pub(super) typed: Vec<String>,
+    /// What is carried out as it was planned before; otherwise each cluster is planned as the run goes.
+    pub(super) stored: Option<Stored>,
+}
+
+/// Plans that were made before.
+pub(super) struct Stored {
+    pub(super) file: PlanFile,
+    pub(super) used: PlanUsed,
+    /// Those that are carried out.
+    pub(super) plans: BTreeMap<String, Plan>,
+    /// Clusters of the file that are refused before they are contacted.
+    pub(super) refused: BTreeMap<String, Failure>,
 }
 
 /// Upgrades the selected clusters.
@@ -48,6 +64,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
         typed: std::env::args().collect(),
+        stored: None,
     })
     .await?;
     Ok(exit)
@@ -55,15 +72,24 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
 
 /// Does it, shows it while it goes on, writes the reports and prints the table.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
-    let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed } = wanted;
+    let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed, stored } = wanted;
     let mut told = Told::listen()?;
-    let folder = begin_run(&runs, typed, Some(target), &clusters, acknowledged.clone())?;
+    let refused = stored.iter().flat_map(|stored| stored.refused.keys());
+    let mut names: Vec<String> = clusters.iter().map(|cluster| &cluster.name).chain(refused).cloned().collect();
+    names.sort();
+    let count = names.len();
+    let used = stored.as_ref().map(|stored| stored.used.clone());
+    let folder = begin_run(&runs, typed, Some(target), names, acknowledged.clone(), used)?;
 
     let (listener, events) = unbounded_channel();
+    let plans = match stored {
+        Some(stored) => keep(stored, &folder, &listener)?,
+        None => BTreeMap::new(),
+    };
     let stop = Arc::new(AtomicBool::new(false));
-    let count = clusters.len();
     let rollout = Rollout {
         target,
+        plans,
         acknowledged,
         caps,
         budget: Arc::new(budget),
@@ -85,13 +111,29 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
     Ok((folder, report::exit_of(&fleet)))
 }
 
+/// Keeps the plan file with the run, and writes down which of its clusters are refused at once.
+fn keep(
+    stored: Stored,
+    folder: &RunFolder,
+    listener: &UnboundedSender<Event>,
+) -> Result<BTreeMap<String, Plan>, Trouble> {
+    stored.file.store(&folder.plan())?;
+    for (name, failure) in stored.refused {
+        let mut journal =
+            Journal::create(&folder.cluster(&name)?.journal(), &name, Some(listener.clone()))?;
+        journal.record(What::Finished { outcome: Outcome::Refused { failure } })?;
+    }
+    Ok(stored.plans)
+}
+
 /// Makes the folder of a new run.
 pub(super) fn begin_run(
     runs: &Path,
     typed: Vec<String>,
     target: Option<Version>,
-    clusters: &[Cluster],
+    clusters: Vec<String>,
     acknowledged: Vec<String>,
+    plan: Option<PlanUsed>,
 ) -> Result<RunFolder, Trouble> {
     let run = Run {
         schema: SCHEMA,
@@ -101,8 +143,9 @@ pub(super) fn begin_run(
         fleet: env!("CARGO_PKG_VERSION").to_owned(),
         typed,
         target,
-        clusters: clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+        clusters,
         acknowledged,
+        plan,
     };
     RunFolder::create(runs, &run).map_err(|error| {
         Trouble::internal(format!("cannot make a run folder in {}: {error}", runs.display()))
@@ -119,7 +162,7 @@ pub(super) fn untroubled<T>(results: BTreeMap<String, Result<T, String>>) -> Res
 }
 
 /// User and machine, for the run's record.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
