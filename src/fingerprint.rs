@@ -60,11 +60,14 @@ pub fn of_inventory(cluster: &Cluster) -> Fingerprint {
     let mut say = |key: &str, value: &str| put(&mut print, format!("{INVENTORY}{key}"), value);
     let pin = |pin: &Option<String>| pin.clone().unwrap_or_else(|| "none".to_owned());
     say("address", &way(&cluster.host));
-    say("sudo", match cluster.host.sudo {
-        Sudo::Never => "no",
-        Sudo::Free => "yes",
-        Sudo::Password(_) => "with a password",
-    });
+    say(
+        "sudo",
+        match cluster.host.sudo {
+            Sudo::Never => "no",
+            Sudo::Free => "yes",
+            Sudo::Password(_) => "with a password",
+        },
+    );
     say("host_key", &pin(&cluster.host.host_key));
     say("machine_id", &pin(&cluster.machine_id));
     say("cluster_uid", &pin(&cluster.cluster_uid));
@@ -193,12 +196,7 @@ const fn yes(is: bool) -> &'static str {
 }
 
 /// Puts what is known, or that it is not.
-fn known<T>(
-    print: &mut Fingerprint,
-    name: &str,
-    fact: &Known<T>,
-    tell: impl FnOnce(&mut Fingerprint, &T),
-) {
+fn known<T>(print: &mut Fingerprint, name: &str, fact: &Known<T>, tell: impl FnOnce(&mut Fingerprint, &T)) {
     match fact {
         Known::Is(fact) => tell(print, fact),
         Known::Not(_) => put(print, name, "not known"),
@@ -251,7 +249,6 @@ pub fn outdated(plan: &Plan, facts: &Facts, cluster: &Cluster, now: Option<&Plan
 
 /// Nothing has changed, and still the steps would be others: then the fingerprint overlooks something, or `fleet` is another one.
 fn otherwise(then: &Plan, now: &Plan) -> Option<Failure> {
-    let work = |plan: &Plan| plan.steps.iter().map(work).collect::<Vec<_>>();
     let (then, now) = (work(then), work(now));
     if then == now {
         return None;
@@ -261,8 +258,13 @@ fn otherwise(then: &Plan, now: &Plan) -> Option<Failure> {
     stale(&[format!("the steps would be others now, from {id} on")])
 }
 
-/// A step without the times and sizes, which follow from how full the volumes are.
-fn work(step: &Step) -> Step {
+/// What a plan does: its steps without the times and sizes, which follow from how full the volumes are.
+#[must_use]
+pub fn work(plan: &Plan) -> Vec<Step> {
+    plan.steps.iter().map(bare).collect()
+}
+
+fn bare(step: &Step) -> Step {
     let mut work = Step::new(&step.id, &step.title, step.class, step.action.clone()).redo(step.redo.clone());
     if let Action::Backup(backup) = &mut work.action {
         for volume in &mut backup.volumes {
@@ -347,7 +349,10 @@ mod tests {
         moved.host.address = "203.0.113.8".into();
         moved.paths.spool = "/srv/fleet".into();
         let message = readdressed(&plan(&acme), &moved).unwrap().message;
-        assert!(message.contains("inventory address: root@203.0.113.7:22 -> root@203.0.113.8:22"), "{message}");
+        assert!(
+            message.contains("inventory address: root@203.0.113.7:22 -> root@203.0.113.8:22"),
+            "{message}"
+        );
         assert!(message.contains("inventory paths.spool: /var/lib/fleet -> /srv/fleet"), "{message}");
     }
 }

@@ -153,7 +153,9 @@ mod tests {
         for (text, seconds) in [("1m", 60), ("90m", 5400), ("2h", 7200), ("7d", 604_800)] {
             assert_eq!(parse_time(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "h", "0h", "-1h", "1.5h", "2 h", "2", "2s", "é", "2é", "999999d", "99999999999999999999d"] {
+        for text in
+            ["", "h", "0h", "-1h", "1.5h", "2 h", "2", "2s", "é", "2é", "999999d", "99999999999999999999d"]
+        {
             assert!(parse_time(text).is_err(), "{text}");
         }
     }

@@ -123,7 +123,8 @@ fn left_out(clusters: &BTreeMap<String, &'static str>) -> String {
     if clusters.is_empty() {
         return String::new();
     }
-    let named: Vec<String> = clusters.iter().take(NAMED).map(|(name, why)| format!("{name} ({why})")).collect();
+    let named: Vec<String> =
+        clusters.iter().take(NAMED).map(|(name, why)| format!("{name} ({why})")).collect();
     let more = clusters.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     printable(&format!("without a plan, and left alone: {}{more}", named.join(", "))) + "\n"
@@ -168,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_new_plan_is_made_by_the_same_command_into_another_file() {
-        let typed = ["/usr/bin/fleet", "-i", "my fleet", "plan", "--all", "-o", "a.json", "--out=b", "--to", "0.7"];
+        let typed =
+            ["/usr/bin/fleet", "-i", "my fleet", "plan", "--all", "-o", "a.json", "--out=b", "--to", "0.7"];
         let file = PlanFile {
             schema: plan_file::SCHEMA,
             made_at: Timestamp::UNIX_EPOCH,

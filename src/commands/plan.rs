@@ -203,7 +203,9 @@ pub(super) fn summary(said: &Plans) -> String {
                     .map_or_else(String::new, |failure| format!("; would be refused: {}", failure.message))
             ),
             Said::NothingToDo(version) => format!("runs {version}; nothing to do"),
-            Said::Unwell { version, failure } => format!("runs {version}, but is not well: {}", failure.message),
+            Said::Unwell { version, failure } => {
+                format!("runs {version}, but is not well: {}", failure.message)
+            }
             Said::Refused(failure) => format!("refused: {}", failure.message),
             Said::Unreachable(failure) => format!("could not be asked: {}", failure.message),
         };

@@ -72,10 +72,12 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
 
 /// Does it, shows it while it goes on, writes the reports and prints the table.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
-    let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed, stored } = wanted;
+    let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed, stored } =
+        wanted;
     let mut told = Told::listen()?;
     let refused = stored.iter().flat_map(|stored| stored.refused.keys());
-    let mut names: Vec<String> = clusters.iter().map(|cluster| &cluster.name).chain(refused).cloned().collect();
+    let mut names: Vec<String> =
+        clusters.iter().map(|cluster| &cluster.name).chain(refused).cloned().collect();
     names.sort();
     let count = names.len();
     let used = stored.as_ref().map(|stored| stored.used.clone());
@@ -119,8 +121,7 @@ fn keep(
 ) -> Result<BTreeMap<String, Plan>, Trouble> {
     stored.file.store(&folder.plan())?;
     for (name, failure) in stored.refused {
-        let mut journal =
-            Journal::create(&folder.cluster(&name)?.journal(), &name, Some(listener.clone()))?;
+        let mut journal = Journal::create(&folder.cluster(&name)?.journal(), &name, Some(listener.clone()))?;
         journal.record(What::Finished { outcome: Outcome::Refused { failure } })?;
     }
     Ok(stored.plans)

@@ -27,8 +27,7 @@ enum Advice {
     Plan,
 }
 
-const ORDER: [Advice; 5] =
-    [Advice::Facts, Advice::Check, Advice::Verify, Advice::Upgrade, Advice::Plan];
+const ORDER: [Advice; 5] = [Advice::Facts, Advice::Check, Advice::Verify, Advice::Upgrade, Advice::Plan];
 
 /// What to type next for a cluster. Empty where there is nothing to do.
 ///
@@ -68,7 +67,8 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
             }
             Advice::Plan => {
                 let Some(target) = run.target else { continue };
-                let acks: String = run.acknowledged.iter().map(|id| format!(" --ack {}", quote(id))).collect();
+                let acks: String =
+                    run.acknowledged.iter().map(|id| format!(" --ack {}", quote(id))).collect();
                 (
                     format!("{fleet} plan --on {on} --to {target}{acks} --out plan-{}.json", run.id),
                     "to plan anew from what is there now, for `fleet apply`",
@@ -105,7 +105,8 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         Some("not-in-inventory") => return &[],
         _ => {}
     }
-    let short = run.plan.is_some() && report.version_after.as_ref().map(|v| v.parse().ok()) != Some(run.target);
+    let short =
+        run.plan.is_some() && report.version_after.as_ref().map(|v| v.parse().ok()) != Some(run.target);
     match (report.outcome, report.state) {
         (Ending::Done, _) if short => &[Advice::Verify, Advice::Plan],
         (Ending::Done, _) => &[Advice::Verify],

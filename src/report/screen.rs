@@ -97,8 +97,11 @@ pub fn render(fleet: &FleetReport, folder: &Path, look: Look) -> String {
     if !good.is_empty() {
         let _ = writeln!(text, "{}\n", table(&good, look));
         if good.iter().any(|report| report.backup().is_some()) {
-            let _ =
-                writeln!(text, "To prove a backup anew: {} backup verify CLUSTER BACKUP\n", with_places(&run.typed));
+            let _ = writeln!(
+                text,
+                "To prove a backup anew: {} backup verify CLUSTER BACKUP\n",
+                with_places(&run.typed)
+            );
         }
     }
     for group in &fleet.groups {
