@@ -34,7 +34,7 @@ fn lock(spool: &str, run: &str) -> Lock {
 }
 
 fn cluster(bench: &Bench, name: &str) -> Cluster {
-    inventory::load(bench.lab.inventory()).unwrap().clusters[name].clone()
+    inventory::load(&bench.lab.inventory()).unwrap().clusters[name].clone()
 }
 
 async fn asked(remote: &impl Remote, question: &Question) -> Answer {

@@ -23,7 +23,7 @@ pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
 pub use lab::{LabSub, LabUpArgs, RehearseArgs};
 pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
 pub use runs::ReportArgs;
-pub use upgrade::{BudgetArgs, NetworkArgs, ResumeArgs, UpgradeArgs};
+pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs};
 
 /// Upgrade many Stackspin clusters at once over SSH.
 #[derive(Debug, Parser)]
@@ -68,6 +68,8 @@ pub enum Sub {
     Upgrade(UpgradeArgs),
     /// Go on with a run that was cut off, stopped, or did not come to its end everywhere.
     Resume(ResumeArgs),
+    /// Carry out exactly what `fleet plan --out` wrote, on the clusters that are still as they were then.
+    Apply(ApplyArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
     /// Look at backups.

@@ -114,7 +114,8 @@ async fn break_one(cli: &Cli, args: &LockBreakArgs) -> Result<Exit, Trouble> {
             args.cluster
         )));
     };
-    let folder = begin_run(&cli.runs, std::env::args().collect(), None, &clusters, Vec::new())?;
+    let folder =
+        begin_run(&cli.runs, std::env::args().collect(), None, vec![cluster.name.clone()], Vec::new(), None)?;
     let mut journal = Journal::create(&folder.cluster(&cluster.name)?.journal(), &cluster.name, None)?;
     journal.record(What::Begun { address: cluster.login() })?;
     let outcome = match Network::new(Limits::default()).connect(&cluster.host).await {
@@ -147,7 +148,12 @@ async fn broken(
     why: &str,
     journal: &mut Journal,
 ) -> std::io::Result<Outcome> {
-    let seen = match rollout::mistaken(session, cluster).await {
+    // Its k3s is not asked who it is: a run that died may have left it stopped. The host is known by its key, and by its machine id.
+    let other = match cluster.machine_id {
+        Some(_) => rollout::mistaken(session, cluster).await,
+        None => Ok(None),
+    };
+    let seen = match other {
         Ok(Some(failure)) => return Ok(Outcome::Refused { failure }),
         Ok(None) => looked(session, cluster).await,
         Err(error) => Err(error),

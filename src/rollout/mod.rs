@@ -2,6 +2,7 @@
 
 mod budget;
 mod exec;
+pub mod handover;
 mod locked;
 mod survey;
 mod turns;
