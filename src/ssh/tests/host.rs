@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session as ServerSession, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet, Sig};
@@ -69,6 +70,8 @@ pub(super) struct Server {
     pub(super) writers: Arc<Mutex<Vec<Arc<ChannelWriteHalf<Msg>>>>>,
     /// Never answers the request to open a channel.
     pub(super) mute_to_opens: bool,
+    /// Answers the request to open a channel after so long.
+    pub(super) opens_after: Duration,
     pub(super) refuses_every_key: bool,
     pub(super) methods_left: Vec<MethodKind>,
 }
@@ -105,7 +108,15 @@ impl Handler for Server {
         }
         let open = self.open_channels.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_open.fetch_max(open, Ordering::SeqCst);
-        reply.accept().await;
+        if self.opens_after.is_zero() {
+            reply.accept().await;
+        } else {
+            let after = self.opens_after;
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                reply.accept().await;
+            });
+        }
         Ok(())
     }
 
