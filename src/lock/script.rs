@@ -80,9 +80,7 @@ trap 'rm -f "$s/lock.$$"' EXIT
         if [ -n "$again" ]; then mv -f "$s/lock.$$" "$s/lock"; else ln "$s/lock.$$" "$s/lock"; fi
 } 2>/dev/null || cannot "$s cannot be written; its disk: $(df -Pk "$s" | tail -n 1)"
 for f in "$s"/beat.*; do [ "$f" = "$s/beat.$n" ] || rm -f "$f"; done
-changed=
-{ read -r changed <"$s/changed"; } 2>/dev/null
-say taken $n "$changed"
+say taken $n
 "#;
 
 /// Gives it back. `$3` number, `$4` run.
@@ -139,5 +137,5 @@ pub(super) const GUARD: &str = concat!(
 /// What stands between the guard and the command.
 pub(super) const THEN: &str = ") || exit;";
 
-/// What a keeper of a job does at its start (`jobs/keeper.rs`): a job of a lock that is broken does not begin.
+/// How a guard ends that did not let its command run.
 pub(super) const UNGUARDED: u32 = 97;
