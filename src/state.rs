@@ -1,7 +1,10 @@
 //! The run folder: plain files that a person can read, grep and copy.
 //!
 //! ```text
+//! runs/.last                                          the id of the run that was begun last
 //! runs/<run id>/run.json                              who, when, what was typed, which clusters
+//! runs/<run id>/lock                                  held while a process works on the run
+//! runs/<run id>/control                               what another terminal asks of that process
 //! runs/<run id>/report.{md,json}                      the fleet's summary
 //! runs/<run id>/<cluster>/journal.ndjson              the cluster's events
 //! runs/<run id>/<cluster>/report.{md,json}
@@ -17,11 +20,20 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{make_folder, read_json, write_json};
+use crate::files::{make_folder, read_json, write_json, write_whole};
 use crate::version::Version;
+
+mod control;
+mod lock;
+
+pub use control::{Control, Want};
+pub use lock::{Holder, RunLock};
 
 /// The version of the stored form of [`Run`].
 pub const SCHEMA: u32 = 1;
+
+/// The file that names the run that was begun last. A clock that was set back must not make an older run the last one.
+const LAST: &str = ".last";
 
 /// What `run.json` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,13 +73,22 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a new run's folder and writes its `run.json`.
-    pub fn create(root: &Path, run: &Run) -> io::Result<Self> {
+    /// Begins a new run: makes its folder, which this process holds from the first moment that others can see it.
+    pub fn begin(root: &Path, run: &Run) -> io::Result<(Self, RunLock)> {
         make_folder(root)?;
-        let path = root.join(&run.id);
-        DirBuilder::new().mode(0o700).create(&path)?;
-        write_json(&path.join("run.json"), run)?;
-        Ok(Self { path })
+        let folder = Self::open(root, &run.id);
+        DirBuilder::new().mode(0o700).create(&folder.path)?;
+        let lock = RunLock::take(&folder)?.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::ResourceBusy, "another process holds the new run")
+        })?;
+        write_json(&folder.path.join("run.json"), run)?;
+        write_whole(&root.join(LAST), format!("{}\n", run.id).as_bytes())?;
+        Ok((folder, lock))
+    }
+
+    /// Makes the folder of a run that nobody works on yet.
+    pub fn create(root: &Path, run: &Run) -> io::Result<Self> {
+        Self::begin(root, run).map(|(folder, _)| folder)
     }
 
     /// Opens the folder of a run that was.
@@ -80,6 +101,12 @@ impl RunFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The run's id: the name of its folder.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Its `run.json`.
@@ -95,7 +122,8 @@ impl RunFolder {
     }
 }
 
-/// Every run below `root`, oldest first. A folder without a readable `run.json` is given with the reason.
+/// Every run below `root`, oldest first: by what its `run.json` says, as ids count in seconds. A folder without a readable `run.json` is
+/// given with the reason, before all others.
 pub fn runs(root: &Path) -> io::Result<Vec<(RunFolder, io::Result<Run>)>> {
     let entries = match fs::read_dir(root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -105,14 +133,29 @@ pub fn runs(root: &Path) -> io::Result<Vec<(RunFolder, io::Result<Run>)>> {
         entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<_>>()?;
     folders.retain(|path| path.is_dir());
     folders.sort();
-    Ok(folders
+    let mut runs: Vec<_> = folders
         .into_iter()
         .map(|path| {
             let folder = RunFolder { path };
             let run = folder.run();
             (folder, run)
         })
-        .collect())
+        .collect();
+    // Stable: what cannot be told stays in order of its name.
+    runs.sort_by_key(|(_, run)| run.as_ref().ok().map(|run| run.started));
+    Ok(runs)
+}
+
+/// Which of these runs was begun last: the one that was written down as such, or the one with the latest start.
+#[must_use]
+pub fn last<'a>(
+    root: &Path,
+    runs: &'a [(RunFolder, io::Result<Run>)],
+) -> Option<&'a (RunFolder, io::Result<Run>)> {
+    let named = fs::read_to_string(root.join(LAST)).unwrap_or_default();
+    let is_named = |folder: &RunFolder| folder.path.file_name().is_some_and(|name| name == named.trim());
+    let told = || runs.iter().rev().filter(|(_, run)| run.is_ok());
+    told().find(|(folder, _)| is_named(folder)).or_else(|| told().next())
 }
 
 /// A cluster's folder in a run.

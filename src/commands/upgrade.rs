@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::stop::{Told, until_let_go};
+use super::stop::{Reins, Told, until_let_go};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
 use crate::form;
 use crate::inventory::Cluster;
 use crate::report::screen;
-use crate::rollout::{Budget, Caps, Rollout};
+use crate::rollout::{Budget, Caps, Pause, Rollout};
 use crate::ssh::{Limits, Network};
-use crate::state::{Run, RunFolder, SCHEMA};
+use crate::state::{Run, RunFolder, RunLock, SCHEMA};
 use crate::version::Version;
 
 /// An upgrade that is to be done.
@@ -57,10 +56,10 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
     let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed } = wanted;
     let mut told = Told::listen()?;
-    let folder = begin_run(&runs, typed, Some(target), &clusters, acknowledged.clone())?;
+    let (folder, _lock) = begin_run(&runs, typed, Some(target), &clusters, acknowledged.clone())?;
 
     let (listener, events) = unbounded_channel();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));
     let count = clusters.len();
     let rollout = Rollout {
         target,
@@ -72,11 +71,13 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
         network: Network::new(limits),
         listener,
         stop: Arc::clone(&stop),
+        pause: Arc::clone(&pause),
     };
-    let stopping = Notify::new();
-    let show = crate::report::live::show(events, count, &stopping);
+    let (news, heard) = unbounded_channel();
+    let show = crate::report::live::show(events, count, heard);
     let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
-    let results = until_let_go(work, &mut told, &stop, &stopping).await;
+    let results =
+        until_let_go(work, Reins { told: &mut told, run: &folder, stop: &stop, pause: &pause, news }).await;
 
     let fleet = crate::report::write(&folder)?;
     output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
@@ -85,14 +86,14 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
     Ok((folder, report::exit_of(&fleet)))
 }
 
-/// Makes the folder of a new run.
+/// Makes the folder of a new run, which this process holds from then on.
 pub(super) fn begin_run(
     runs: &Path,
     typed: Vec<String>,
     target: Option<Version>,
     clusters: &[Cluster],
     acknowledged: Vec<String>,
-) -> Result<RunFolder, Trouble> {
+) -> Result<(RunFolder, RunLock), Trouble> {
     let run = Run {
         schema: SCHEMA,
         id: form::id(Timestamp::now()),
@@ -104,7 +105,7 @@ pub(super) fn begin_run(
         clusters: clusters.iter().map(|cluster| cluster.name.clone()).collect(),
         acknowledged,
     };
-    RunFolder::create(runs, &run).map_err(|error| {
+    RunFolder::begin(runs, &run).map_err(|error| {
         Trouble::internal(format!("cannot make a run folder in {}: {error}", runs.display()))
     })
 }
@@ -119,7 +120,7 @@ pub(super) fn untroubled<T>(results: BTreeMap<String, Result<T, String>>) -> Res
 }
 
 /// User and machine, for the run's record.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))

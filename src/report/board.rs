@@ -19,6 +19,8 @@ pub(super) struct Board {
     done: usize,
     not_done: usize,
     running: BTreeMap<String, Running>,
+    /// Whether nothing new is begun for now.
+    pub(super) paused: bool,
 }
 
 /// A cluster that is being worked on.
@@ -31,7 +33,7 @@ struct Running {
 
 impl Board {
     pub(super) const fn new(clusters: usize) -> Self {
-        Self { clusters, done: 0, not_done: 0, running: BTreeMap::new() }
+        Self { clusters, done: 0, not_done: 0, running: BTreeMap::new(), paused: false }
     }
 
     pub(super) fn see(&mut self, event: &Event) {
@@ -75,8 +77,9 @@ impl Board {
         let waiting = self.clusters.saturating_sub(self.done + self.not_done + self.running.len());
         let hidden = self.running.len().saturating_sub(LINES);
         let more = if hidden > 0 { format!(" ({hidden} not shown)") } else { String::new() };
+        let paused = if self.paused { " (paused)" } else { "" };
         format!(
-            "{} of {}: {} done, {} not done, {} running{more}, {waiting} waiting",
+            "{} of {}: {} done, {} not done, {} running{more}, {waiting} waiting{paused}",
             self.done + self.not_done,
             count(self.clusters, "cluster"),
             self.done,

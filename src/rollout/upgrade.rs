@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Budget, Caps, each_within};
+use super::{Budget, Caps, Pause, each_within};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
@@ -37,13 +37,15 @@ pub struct Rollout {
     pub listener: UnboundedSender<Event>,
     /// Set when the operator asks to stop: nothing new is started, what is under way goes to its next safe point.
     pub stop: Arc<AtomicBool>,
+    /// Set while the operator wants nothing new to be begun.
+    pub pause: Arc<Pause>,
 }
 
 impl Rollout {
     /// Upgrades the clusters. Each has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn upgrade(self, clusters: Vec<Cluster>) -> BTreeMap<String, Result<Outcome, String>> {
         let this = Arc::new(self);
-        let results = each_within(clusters, &this.caps, &this.budget, |cluster| {
+        let results = each_within(clusters, &this.caps, &this.budget, &this.pause, |cluster| {
             let this = Arc::clone(&this);
             async move { this.one(&cluster).await }
         })
@@ -59,6 +61,8 @@ impl Rollout {
         if result.is_err() {
             // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10).
             self.stop.store(true, Ordering::Relaxed);
+            // Whoever waits is to be told.
+            self.pause.set(false);
         }
         result
     }
