@@ -114,6 +114,12 @@ impl RunFolder {
         read_json(&self.path.join("run.json"))
     }
 
+    /// The journal of one of its clusters, which need not be there.
+    #[must_use]
+    pub fn journal(&self, cluster: &str) -> PathBuf {
+        ClusterFolder { path: self.path.join(cluster) }.journal()
+    }
+
     /// The folder of one of its clusters; made if it is not there.
     pub fn cluster(&self, name: &str) -> io::Result<ClusterFolder> {
         let path = self.path.join(name);

@@ -47,7 +47,7 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
         answers: Arc::clone(&answers),
     };
     let (news, heard) = unbounded_channel();
-    let show = crate::report::live::show(events, clusters.len(), heard);
+    let show = crate::report::live::show(events, clusters.len(), heard, Duration::ZERO);
     let ran = async {
         let results = exec.run(clusters, caps).await;
         drop(listener);

@@ -6,6 +6,7 @@ use crate::cli::{Cli, Sub};
 
 mod backup;
 mod check;
+mod control;
 mod doctor;
 mod exec;
 mod exit;
@@ -18,10 +19,12 @@ mod rehearse;
 mod report;
 mod runs;
 mod select;
+mod status;
 mod stop;
 mod trust;
 mod tunnel;
 mod upgrade;
+mod watch;
 
 pub use exit::{Exit, Trouble};
 
@@ -38,6 +41,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,
         Sub::Report(args) => report::run(&cli, args),
+        Sub::Status(args) => status::run(&cli, args),
+        Sub::Watch(args) => watch::run(&cli, args).await,
+        Sub::Pause(args) => control::pause(&cli, args),
+        Sub::Abort(args) => control::abort(&cli, args),
         Sub::Runs(args) => runs::run(&cli, args),
         Sub::Lab(sub) => lab::run(&cli, sub).await,
         Sub::Tunnel(args) => match tunnel::run(&cli, args).await {

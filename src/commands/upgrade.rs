@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::unbounded_channel;
@@ -74,7 +75,7 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
         pause: Arc::clone(&pause),
     };
     let (news, heard) = unbounded_channel();
-    let show = crate::report::live::show(events, count, heard);
+    let show = crate::report::live::show(events, count, heard, Duration::ZERO);
     let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
     let results =
         until_let_go(work, Reins { told: &mut told, run: &folder, stop: &stop, pause: &pause, news }).await;

@@ -50,8 +50,14 @@ impl News {
     }
 }
 
-/// Shows events as they come, until every sender of them is gone. `clusters` is how many the run has.
-pub async fn show(mut events: UnboundedReceiver<Event>, clusters: usize, mut news: UnboundedReceiver<News>) {
+/// Shows events as they come, until every sender of them is gone. `clusters` is how many the run has; `age` is how long it was under way
+/// before: no step is older.
+pub async fn show(
+    mut events: UnboundedReceiver<Event>,
+    clusters: usize,
+    mut news: UnboundedReceiver<News>,
+    age: Duration,
+) {
     if !std::io::stderr().is_terminal() {
         loop {
             tokio::select! {
@@ -66,7 +72,7 @@ pub async fn show(mut events: UnboundedReceiver<Event>, clusters: usize, mut new
         }
     }
     let mut board = Board::new(clusters);
-    let mut grid = Grid::new();
+    let mut grid = Grid::new(age);
     let mut second = tokio::time::interval(Duration::from_secs(1));
     grid.total(&board);
     loop {
@@ -99,6 +105,6 @@ mod tests {
         sender.send(event("acme", What::Finished { outcome: Outcome::Done })).unwrap();
         drop(sender);
         let (_news, heard) = tokio::sync::mpsc::unbounded_channel();
-        show(events, 1, heard).await;
+        show(events, 1, heard, Duration::ZERO).await;
     }
 }
