@@ -7,7 +7,7 @@ use crate::cli::{Cli, Format, StatusArgs};
 use crate::journal::{JournalError, Tail};
 use crate::report::screen::Look;
 use crate::report::status::{RunState, Status};
-use crate::report::{self as reports, Standing};
+use crate::report::{self as reports, Underway};
 use crate::state::{Control, RunFolder, RunLock};
 
 /// Shows it. While a process works on the run the exit code is 0, afterwards it is the run's.
@@ -29,12 +29,12 @@ fn of(folder: &RunFolder) -> Result<Status, Trouble> {
     // Before the journals: what a process that is gone by then has written is in them.
     let process = RunLock::holder(folder)?;
     let asked = Control::read(folder)?;
-    let standings: Vec<_> = run.clusters.iter().map(|name| (name.clone(), standing(folder, name))).collect();
-    Ok(Status::new(&run, process, asked, &standings, Timestamp::now()))
+    let stories: Vec<_> = run.clusters.iter().map(|name| (name.clone(), underway(folder, name))).collect();
+    Ok(Status::new(&run, process, asked, &stories, Timestamp::now()))
 }
 
-fn standing(folder: &RunFolder, name: &str) -> Result<Standing, String> {
-    let mut standing = Standing::default();
+fn underway(folder: &RunFolder, name: &str) -> Result<Underway, String> {
+    let mut underway = Underway::default();
     let events = match Tail::new(&folder.journal(name)).read() {
         Ok(events) => events,
         Err(JournalError::Damaged { line, why, .. }) => {
@@ -43,7 +43,7 @@ fn standing(folder: &RunFolder, name: &str) -> Result<Standing, String> {
         Err(error) => return Err(error.to_string()),
     };
     for event in &events {
-        standing.see(event);
+        underway.see(event);
     }
-    Ok(standing)
+    Ok(underway)
 }

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use jiff::Timestamp;
 
 use super::lines::line;
-use super::standing::Standing;
+use super::underway::Underway;
 use crate::event::{Event, Outcome, What};
 use crate::form::{between, count, seconds};
 use crate::remote::printable;
@@ -21,7 +21,7 @@ pub(super) struct Board {
     clusters: usize,
     done: usize,
     not_done: usize,
-    running: BTreeMap<String, Standing>,
+    running: BTreeMap<String, Underway>,
     /// Whether nothing new is begun for now.
     pub(super) paused: bool,
 }
@@ -46,7 +46,7 @@ impl Board {
 
     /// What stands behind a cluster's name and time.
     fn doing(&self, cluster: &str) -> String {
-        self.running.get(cluster).map_or_else(String::new, Standing::said)
+        self.running.get(cluster).map_or_else(String::new, Underway::said)
     }
 
     /// The last line.

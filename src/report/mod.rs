@@ -19,8 +19,8 @@ mod markdown;
 mod next;
 mod plan;
 pub mod screen;
-mod standing;
 pub mod status;
+mod underway;
 
 pub use answers::Answered;
 pub use cluster::{
@@ -31,4 +31,4 @@ pub use files::{read, write};
 pub use fleet::{FleetReport, Group, Said};
 pub use next::{Next, next, next_all};
 pub use plan::plan_text;
-pub use standing::Standing;
+pub use underway::Underway;

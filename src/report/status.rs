@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::cluster::Ending;
 use super::next::{Next, with_places};
 use super::screen::Look;
-use super::standing::Standing;
+use super::underway::Underway;
 use crate::form::{between, count, moment, seconds};
 use crate::remote::printable;
 use crate::state::{Control, Holder, Run, Want};
@@ -132,12 +132,12 @@ impl Status {
         run: &Run,
         process: Option<Holder>,
         asked: Option<Control>,
-        standings: &[(String, Result<Standing, String>)],
+        stories: &[(String, Result<Underway, String>)],
         now: Timestamp,
     ) -> Self {
         let age = process.as_ref().and_then(Holder::age);
         let clusters: Vec<ClusterStatus> =
-            standings.iter().map(|(name, standing)| cluster(name, standing.as_ref(), now, age)).collect();
+            stories.iter().map(|(name, underway)| cluster(name, underway.as_ref(), now, age)).collect();
         let finished = clusters.iter().all(|cluster| cluster.ending.is_some());
         let state = RunState::of(process.is_some(), asked.as_ref(), finished);
         Self {
@@ -231,35 +231,35 @@ impl ClusterStatus {
 
 fn cluster(
     name: &str,
-    standing: Result<&Standing, &String>,
+    underway: Result<&Underway, &String>,
     now: Timestamp,
     age: Option<u64>,
 ) -> ClusterStatus {
-    let standing = match standing {
-        Ok(standing) => standing,
-        Err(why) => &Standing::unreadable(why),
+    let underway = match underway {
+        Ok(underway) => underway,
+        Err(why) => &Underway::unreadable(why),
     };
-    let ending = standing.outcome.as_ref().map(Ending::of);
-    let begun = standing.since.is_some();
-    let state = match (&standing.outcome, begun, &standing.noted) {
+    let ending = underway.outcome.as_ref().map(Ending::of);
+    let begun = underway.since.is_some();
+    let state = match (&underway.outcome, begun, &underway.noted) {
         (Some(outcome), ..) => outcome.as_str(),
         (None, true, _) => "under way",
         (None, false, None) => "waiting",
         (None, false, Some(_)) => "unreadable",
     };
-    let failure = standing.outcome.as_ref().and_then(|outcome| outcome.failure());
+    let failure = underway.outcome.as_ref().and_then(|outcome| outcome.failure());
     // Only of what goes on still: a dead process does nothing, for however long.
     let going_on = begun && ending.is_none();
     let elapsed = |since| (between(since, now).div_euclid(1000)).min(age.unwrap_or(0));
     ClusterStatus {
         cluster: printable(name),
         state: state.to_owned(),
-        step: standing.step,
-        steps: standing.steps,
-        doing: standing.doing.clone(),
-        noted: failure.map(|failure| printable(&failure.message)).or_else(|| standing.noted.clone()),
-        since: standing.since,
-        seconds: standing.since.filter(|_| going_on && age.is_some()).map(elapsed),
+        step: underway.step,
+        steps: underway.steps,
+        doing: underway.doing.clone(),
+        noted: failure.map(|failure| printable(&failure.message)).or_else(|| underway.noted.clone()),
+        since: underway.since,
+        seconds: underway.since.filter(|_| going_on && age.is_some()).map(elapsed),
         ending,
     }
 }

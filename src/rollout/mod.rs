@@ -2,6 +2,7 @@
 
 mod budget;
 mod exec;
+mod locked;
 mod pause;
 mod survey;
 mod turns;

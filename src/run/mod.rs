@@ -21,6 +21,7 @@ use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 pub mod copy;
+pub mod fenced;
 pub mod job;
 pub mod objects;
 mod redo;
@@ -28,6 +29,7 @@ pub mod scribe;
 mod truce;
 pub mod wait;
 
+pub use fenced::Fenced;
 use redo::Again;
 pub use scribe::{Scribe, Trouble};
 
@@ -226,6 +228,7 @@ pub async fn carry_out<R: Remote>(
         }
         if step.needs_proof() {
             left = Left::Dirty { at: step.id.clone() };
+            remote.changes();
         }
         // Tried is as good as done here: a hold that failed in its middle has held something.
         held |= matches!(step.action, Action::Hold(_));

@@ -7,7 +7,7 @@ use crate::remote::printable;
 
 /// Where the work on one cluster stands. All text is cleaned for a terminal.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Standing {
+pub struct Underway {
     /// The how-manieth step is under way or was the last; 0 before the first.
     pub step: usize,
     /// Of how many, as far as is planned.
@@ -26,7 +26,7 @@ pub struct Standing {
     migration: String,
 }
 
-impl Standing {
+impl Underway {
     /// Of a cluster whose journal cannot be read.
     pub(super) fn unreadable(why: &str) -> Self {
         Self { noted: Some(printable(why)), ..Self::default() }
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_step_that_is_done_again_is_the_same_step() {
-        let mut standing = Standing::default();
+        let mut underway = Underway::default();
         let resumed = || event("acme", What::Resumed { by: "b@desk".into(), fleet: "0.1.0".into() });
         let events = [
             planned("acme", "to-0.7", &["backup/copy", "to-0.7/a", "to-0.7/b"]),
@@ -108,13 +108,13 @@ mod tests {
             started("acme", "to-0.7/a"),
         ];
         for event in &events {
-            standing.see(event);
+            underway.see(event);
         }
-        assert_eq!((standing.said().as_str(), &standing.outcome), ("2/3 Do to-0.7/a", &None));
+        assert_eq!((underway.said().as_str(), &underway.outcome), ("2/3 Do to-0.7/a", &None));
         let note = |text: &str| event("acme", What::Noted { step: "to-0.7/a".into(), text: text.into() });
-        standing.see(&note("waits for a release\u{1b}[2J"));
-        assert!(standing.noted.as_ref().is_some_and(|noted| !noted.contains('\u{1b}')));
-        standing.see(&started("acme", "to-0.7/b"));
-        assert_eq!((standing.place().as_str(), &standing.noted), ("3/3", &None));
+        underway.see(&note("waits for a release\u{1b}[2J"));
+        assert!(underway.noted.as_ref().is_some_and(|noted| !noted.contains('\u{1b}')));
+        underway.see(&started("acme", "to-0.7/b"));
+        assert_eq!((underway.place().as_str(), &underway.noted), ("3/3", &None));
     }
 }
