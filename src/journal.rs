@@ -19,7 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::{Event, What};
 use crate::files::{sync_folder, write_new};
-pub use read::{FORMAT, JournalError, Lines, line, read};
+pub use read::{FORMAT, JournalError, Lines, line, number, read};
 pub use tail::Tail;
 
 /// The open journal of one cluster in one run.

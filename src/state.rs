@@ -5,6 +5,7 @@
 //! runs/<run id>/run.json                              who, when, what was typed, which clusters
 //! runs/<run id>/lock                                  held while a process works on the run
 //! runs/<run id>/control                               what another terminal asks of that process
+//! runs/<run id>/plan.json                             the plan file, where one is carried out
 //! runs/<run id>/report.{md,json}                      the fleet's summary
 //! runs/<run id>/<cluster>/journal.ndjson              the cluster's events
 //! runs/<run id>/<cluster>/report.{md,json}
@@ -56,6 +57,18 @@ pub struct Run {
     pub clusters: Vec<String>,
     /// Warnings the operator acknowledged, by check id.
     pub acknowledged: Vec<String>,
+    /// The plan file that is carried out; none where each cluster is planned as the run goes.
+    #[serde(default)]
+    pub plan: Option<PlanUsed>,
+}
+
+/// The plan file of a run. A copy of it is in the run's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanUsed {
+    /// The file, as it was typed.
+    pub file: String,
+    /// Its checksum.
+    pub checksum: String,
 }
 
 impl Run {
@@ -118,6 +131,12 @@ impl RunFolder {
     #[must_use]
     pub fn journal(&self, cluster: &str) -> PathBuf {
         ClusterFolder { path: self.path.join(cluster) }.journal()
+    }
+
+    /// Where the copy of the plan file lies, in a run of `fleet apply`.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.path.join("plan.json")
     }
 
     /// The folder of one of its clusters; made if it is not there.

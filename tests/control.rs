@@ -5,13 +5,11 @@
 mod lab_support;
 
 use std::fs;
-use std::process::Stdio;
 
-use fleet::event::{Event, Outcome, StepEnd, What};
 use fleet::lab::{HostSpec, Power};
-use fleet::state::{Control, RunFolder, RunLock, Want};
+use fleet::state::RunFolder;
 use lab_support::{Bench, UnderWay, acknowledging, replace_program, until};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Hosts whose copies wait for the file `gate`, and a run over them.
@@ -81,9 +79,10 @@ fn a_paused_run_begins_nothing_new_says_so_and_goes_on_when_it_is_told() {
         "{text}"
     );
     assert_eq!(waiting.bench.host(&waiting.other).connections(), 0);
-    Control::new(Want::Go, "b@desk").write(&waiting.folder()).unwrap();
+    let said = waiting.bench.fleet(&["resume", "last"]).ends(0).out;
+    assert!(said.contains("is asked to go on"), "{said}");
     waiting.ends(0);
-    assert!(waiting.run.says("goes on, says b@desk"));
+    assert!(waiting.run.says("goes on, says "));
     assert_eq!(waiting.bench.report(&waiting.other)["outcome"], "done");
 }
 
@@ -159,6 +158,8 @@ fn whoever_watches_sees_what_the_runs_own_terminal_shows_and_ends_as_it_ends() {
 fn a_run_whose_process_is_gone_is_told_as_unfinished_with_what_goes_on_with_it() {
     let mut waiting = Waiting::new(&["--parallel", "1"]);
     assert_eq!(waiting.status()["state"], "running");
+    let said = waiting.bench.fleet(&["resume", "last"]).ends(64).err;
+    assert!(said.contains("is being worked on (process "), "{said}");
     waiting.run.signal(Signal::KILL);
     waiting.run.child.wait().unwrap();
     let id = waiting.folder().id();

@@ -35,11 +35,15 @@ pub(super) fn abort(cli: &Cli, args: &RunArgs) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
-/// Lets a run go on that a living process holds and that is paused; false where no process holds it. One that is not paused, or that
-/// stops, is trouble: there is nothing to go on with while it is worked on.
-#[allow(dead_code, reason = "for `fleet resume`, which calls it first")]
-pub(super) fn go_on(run: &RunFolder) -> Result<bool, Trouble> {
-    let Some(holder) = RunLock::holder(run)? else { return Ok(false) };
+/// Takes a run that nobody works on, to go on with it. `None` where a living process works on it and is paused: it is asked to go on.
+/// One that is not paused, or that stops, is trouble: there is nothing to resume while it is worked on.
+pub(super) fn take(run: &RunFolder) -> Result<Option<RunLock>, Trouble> {
+    if let Some(lock) = RunLock::take(run)? {
+        return Ok(Some(lock));
+    }
+    let Some(holder) = RunLock::holder(run)? else {
+        return Err(Trouble::internal(format!("run {} was let go of just now; type it again", run.id())));
+    };
     let id = run.id();
     match Control::read(run)?.map(|control| control.want) {
         Some(Want::Pause) => {
@@ -47,7 +51,7 @@ pub(super) fn go_on(run: &RunFolder) -> Result<bool, Trouble> {
             output::print(&format!(
                 "Run {id} is asked to go on: it begins clusters again in a second or two.\n"
             ))?;
-            Ok(true)
+            Ok(None)
         }
         Some(Want::Abort) => Err(Trouble::usage(format!(
             "run {id} is stopping (process {}); when it has ended, `fleet resume {id}` goes on with it. `fleet watch {id}` shows its end",

@@ -294,7 +294,7 @@ fn next(run: &Run, state: RunState) -> Vec<Next> {
         RunState::Unfinished if run.target.is_none() => &[("report", "to see how far it came")],
         RunState::Unfinished => &[("resume", "to go on with it"), ("report", "to see how far it came")],
     };
-    let fleet = with_places(run);
+    let fleet = with_places(&run.typed);
     let next = |(word, why): &(&str, &str)| Next {
         command: format!("{fleet} {word} {}", run.id),
         why: (*why).to_owned(),

@@ -2,6 +2,7 @@
 
 mod budget;
 mod exec;
+pub mod handover;
 mod locked;
 mod pause;
 mod survey;
@@ -13,7 +14,7 @@ pub use exec::{Answer, Answers, Exec, STEP};
 pub use pause::Pause;
 pub use survey::survey;
 pub use turns::Caps;
-pub use upgrade::Rollout;
+pub use upgrade::{Resumed, Rollout, Settled};
 
 #[cfg(test)]
 mod tests;
