@@ -222,3 +222,49 @@ impl ClusterFolder {
 pub fn step_log(step: &str) -> PathBuf {
     Path::new("steps").join(format!("{}.log", step.replace('/', "-")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(root: &Path, id: &str, started: &str) {
+        let run = Run {
+            schema: SCHEMA,
+            id: id.into(),
+            started: started.parse().unwrap(),
+            by: String::new(),
+            fleet: String::new(),
+            typed: vec![],
+            target: None,
+            clusters: vec![],
+            acknowledged: vec![],
+            plan: None,
+        };
+        RunFolder::create(root, &run).unwrap();
+    }
+
+    fn last_id(root: &Path) -> Option<String> {
+        last(root, &runs(root).unwrap()).map(|(folder, _)| folder.id())
+    }
+
+    #[test]
+    fn the_last_run_is_the_one_begun_last_though_the_clock_was_set_back() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(last_id(root.path()), None);
+        begun(root.path(), "20361122T120000Z-aaaa", "2036-11-22T12:00:00Z");
+        begun(root.path(), "20261122T120000Z-bbbb", "2026-11-22T12:00:00Z");
+        assert_eq!(last_id(root.path()).as_deref(), Some("20261122T120000Z-bbbb"));
+        // A folder that was copied here says nothing about it; nor does one that names a run that is gone.
+        fs::write(root.path().join(LAST), "20201122T120000Z-gone\n").unwrap();
+        assert_eq!(last_id(root.path()).as_deref(), Some("20361122T120000Z-aaaa"));
+    }
+
+    #[test]
+    fn runs_of_one_second_are_in_order_of_their_beginning() {
+        let root = tempfile::tempdir().unwrap();
+        begun(root.path(), "20261122T120000Z-zzzz", "2026-11-22T12:00:00.1Z");
+        begun(root.path(), "20261122T120000Z-aaaa", "2026-11-22T12:00:00.2Z");
+        let ids: Vec<String> = runs(root.path()).unwrap().iter().map(|(folder, _)| folder.id()).collect();
+        assert_eq!(ids, ["20261122T120000Z-zzzz", "20261122T120000Z-aaaa"]);
+    }
+}
