@@ -24,7 +24,7 @@ put() { printf '%s\n' "$2" >"$d/$1.$$" && mv "$d/$1.$$" "$d/$1"; }
 "#;
 
 /// A name as a file and a unit can have it: letters, digits, `.`, `_` and `-`; all else becomes `-`.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     name.chars().map(plain).collect()
 }

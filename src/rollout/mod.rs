@@ -3,6 +3,7 @@
 mod budget;
 mod exec;
 pub mod handover;
+mod locked;
 mod survey;
 mod turns;
 mod upgrade;
@@ -11,7 +12,7 @@ pub use budget::Budget;
 pub use exec::{Answer, Answers, Exec, STEP};
 pub use survey::survey;
 pub use turns::Caps;
-pub use upgrade::Rollout;
+pub use upgrade::{Resumed, Rollout, Settled};
 
 #[cfg(test)]
 mod tests;
