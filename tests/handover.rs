@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fleet::backup::of_cluster;
-use fleet::event::{Event, Failure, What};
+use fleet::event::{Event, Failure, Outcome, What};
 use fleet::inventory::{self, Cluster};
 use fleet::journal;
 use fleet::lab::{Fault, HostSpec};
@@ -24,6 +24,11 @@ const EVIL: &str = "../../../evil";
 /// What every host brought.
 type All = BTreeMap<String, Result<Option<Brought>, Failure>>;
 
+/// The step `to-0.7/resume-source` fails.
+fn fails() -> Fault {
+    Fault::CommandFails(r#""suspend":false"#.to_owned())
+}
+
 /// A run that failed in the middle of a migration, and what was on the machine that is lost now.
 struct Lost {
     bench: Bench,
@@ -34,10 +39,9 @@ struct Lost {
 impl Lost {
     /// `left` fails within its migration, `never` could not be reached.
     fn new(left: &[&str], never: &[&str]) -> Self {
-        let fails = Fault::CommandFails(r#""suspend":false"#.to_owned());
         let specs = left
             .iter()
-            .map(|name| HostSpec { source_suspended: true, ..HostSpec::new(*name) }.fault(fails.clone()))
+            .map(|name| HostSpec { source_suspended: true, ..HostSpec::new(*name) }.fault(fails()))
             .chain(never.iter().map(|name| HostSpec::new(*name).fault(Fault::Unreachable)));
         let bench = Bench::new(specs.collect());
         bench.upgrade(&["--all"]).ends(3);
@@ -49,29 +53,11 @@ impl Lost {
         for name in never {
             bench.host(name).heal(&Fault::Unreachable);
         }
-        let lost = Self { bench, id, run };
-        for name in left {
-            lost.journal_on_the_host(name);
-        }
-        lost
+        Self { bench, id, run }
     }
 
     fn on_host(&self, name: &str, below: &str) -> PathBuf {
         self.bench.host(name).folder().join("spool/runs").join(&self.id).join(below)
-    }
-
-    /// The host's journal, which has every line up to the last command that was sent; and the lines since, which it need not have.
-    fn journal_on_the_host(&self, name: &str) {
-        let path = self.on_host(name, "journal.ndjson");
-        let mut text = fs::read_to_string(self.run.join(name).join("journal.ndjson")).unwrap();
-        let events = journal::read(&self.run.join(name).join("journal.ndjson")).unwrap();
-        if !events.iter().any(|event| matches!(event.what, What::BackupBegun { .. })) {
-            let backup = of_cluster(&self.bench.path("backups"), name).unwrap().pop().unwrap();
-            let folder = backup.path().display().to_string();
-            text +=
-                &line(name, events.len() + 1, What::BackupBegun { backup: backup.id().to_owned(), folder });
-        }
-        fs::write(path, text).unwrap();
     }
 
     fn clusters(&self, names: &[&str]) -> Vec<Cluster> {
@@ -153,7 +139,7 @@ fn a_run_is_made_anew_from_its_hosts_as_the_lost_machine_had_it() {
         }
         let was = fs::read_to_string(lost.run.join(name).join("journal.ndjson")).unwrap();
         let is = fs::read_to_string(folder.join(name).join("journal.ndjson")).unwrap();
-        assert!(is.starts_with(&was), "{name}: the lines are as they were, byte for byte");
+        assert!(is.starts_with(&was), "{name}: the lines are as they were, byte for byte:\n{was}\n{is}");
     }
     assert!(!folder.join("initech").exists());
 
@@ -178,6 +164,47 @@ fn a_run_is_made_anew_from_its_hosts_as_the_lost_machine_had_it() {
     // The report reads it as any run.
     let said = lost.bench.fleet(&["--runs", lost.elsewhere("runs").to_str().unwrap(), "report", &lost.id]);
     assert!(said.out.contains("acme"), "{}{}", said.out, said.err);
+}
+
+#[test]
+fn another_machine_goes_on_with_the_run_to_its_end() {
+    let lost = Lost::new(&["acme"], &["initech"]);
+    lost.bench.host("acme").heal(&fails());
+    lost.bench.host("initech").inject(Fault::Unreachable);
+    let places = [lost.elsewhere("runs"), lost.elsewhere("backups")].map(|path| path.display().to_string());
+    let there = |words: &[&str]| {
+        let mut all = vec!["--runs", places[0].as_str(), "--backups", places[1].as_str()];
+        all.extend(words);
+        lost.bench.fleet(&all)
+    };
+    there(&["resume", "last", "--from-hosts"]).ends(64);
+    // One host is done, of the other nobody knows: that is no success.
+    let ran = there(&["resume", "last", "--from-hosts", "--all"]).ends(3);
+    assert!(ran.out.contains(&format!("run {}, begun by ", lost.id)), "{}", ran.out);
+    assert!(ran.out.contains("initech: left out ("), "{}", ran.out);
+    let source = lost.bench.host("acme").object("gitrepositories", "flux-system", "openappstack").unwrap();
+    assert_eq!(source["spec"]["ref"]["branch"], "v0.7");
+    assert_eq!(source["spec"]["suspend"], true, "it was suspended before, and is again");
+    let events = journal::read(&lost.elsewhere("runs").join(&lost.id).join("acme/journal.ndjson")).unwrap();
+    assert_eq!(events.last().map(|event| &event.what), Some(&What::Finished { outcome: Outcome::Done }));
+    // What changes the cluster was done after a new backup was proven here, and what was done before was not done again.
+    let resumed = events.iter().position(|event| matches!(event.what, What::Resumed { .. })).unwrap();
+    let mut proven = false;
+    for event in &events[resumed..] {
+        match &event.what {
+            What::Proven { folder, .. } => proven = folder.starts_with(places[1].as_str()),
+            What::StepStarted { step, .. } if step.starts_with("to-0.7/") => {
+                assert!(proven, "{step} is begun without a backup");
+                assert!(!["to-0.7/save-secrets", "to-0.7/switch-branch"].contains(&step.as_str()), "{step}");
+            }
+            _ => {}
+        }
+    }
+    assert!(proven);
+    // Once more: it is here now.
+    let again = there(&["resume", &lost.id, "--from-hosts", "--on", "acme"]).ends(64);
+    assert!(again.err.contains("is there already"), "{}", again.err);
+    there(&["resume", &lost.id]).ends(0);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod doctor;
 mod exec;
 mod exit;
 mod facts;
+mod handover;
 mod inventory;
 mod lab;
 mod output;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::upgrade::{Wanted, operator, work};
-use super::{Exit, Trouble, output, report};
+use super::{Exit, Trouble, handover, output, report};
 use crate::cli::{Cli, ResumeArgs};
 use crate::inventory::{self, Cluster, Inventory, Selection};
 use crate::journal::{self, JournalError};
@@ -18,7 +18,25 @@ use crate::state::{Run, RunFolder};
 
 /// Goes on with the run that was named.
 pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
-    let folder = report::find(cli, &args.run)?;
+    let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
+    let (folder, all) = if args.from_hosts {
+        handover::take_over(cli, args, &inventory).await?
+    } else {
+        (report::find(cli, &args.run)?, true)
+    };
+    match go_on(cli, args, &inventory, folder).await? {
+        // A host that should have told its part and could not is none that is done.
+        Exit::Done if !all => Ok(Exit::Failed),
+        exit => Ok(exit),
+    }
+}
+
+async fn go_on(
+    cli: &Cli,
+    args: &ResumeArgs,
+    inventory: &Inventory,
+    folder: RunFolder,
+) -> Result<Exit, Trouble> {
     let run = folder.run()?;
     let Some(target) = run.target else {
         return Err(Trouble::usage(format!(
@@ -27,8 +45,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
             run.id
         )));
     };
-    let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
-    let names = chosen(&run, &args.on, &inventory)?;
+    let names = chosen(&run, &args.on, inventory)?;
     let mut clusters = Vec::new();
     for name in names {
         let position = position(&folder, &name)?;
@@ -36,7 +53,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
             may_settle(settled, &position, &folder)?;
         }
         if !position.is_done() {
-            clusters.push(known(&name, &inventory, &run)?);
+            clusters.push(known(&name, inventory, &run)?);
         }
     }
     if let Some(stray) =
@@ -52,7 +69,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
         output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
         return Ok(report::exit_of(&fleet));
     }
-    let caps = Caps::of(&inventory, args.parallel);
+    let caps = Caps::of(inventory, args.parallel);
     let resumed = Resumed { by: operator(), settled: args.settle.clone() };
     let wanted = Wanted {
         clusters,
