@@ -29,6 +29,7 @@ pub mod journal;
 pub mod kubeconfig;
 pub mod ssh;
 pub mod state;
+pub mod truce;
 
 // floor: work. One plan on one cluster; many clusters.
 pub mod rollout;

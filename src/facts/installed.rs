@@ -81,7 +81,8 @@ impl Facts {
     }
 }
 
-fn is_stackspin(source: &Source) -> bool {
+/// Whether this is the source that the cluster itself is made from.
+pub(crate) fn is_stackspin(source: &Source) -> bool {
     source.namespace == "flux-system" && matches!(source.name.as_str(), "openappstack" | "stackspin")
 }
 

@@ -206,6 +206,7 @@ fn nightly(job: &Nightly) -> String {
         Does::SuspendSource => "suspends a source",
         Does::ResumeSource => "resumes a source",
         Does::ScaleUpgradeController => "scales the system-upgrade-controller",
+        Does::ShutUpgradeController => "scales the system-upgrade-controller to nothing",
     };
     let zone = if job.zone.is_empty() { String::new() } else { format!(" {}", job.zone) };
     let held = if job.suspended { ", suspended" } else { "" };
