@@ -20,16 +20,11 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let jobs = now.nightly.get()?;
         let clock = now.clock.get()?;
+        let timers = now.timers.get()?.active.len();
         offset_seconds(&clock.offset).ok_or_else(|| {
             Verdict::block(format!("cannot be judged: the host's offset from UTC is {:?}", clock.offset))
         })?;
         let mut findings = Findings::default();
-        if let Err(why) = now.timers.get() {
-            findings.add(
-                Level::Warn,
-                format!("the host's package timers are not known, so they are not held: {why}"),
-            );
-        }
         let active: Vec<&Nightly> = jobs.iter().filter(|job| !job.suspended).collect();
         // Only the hours at which something is shut are counted (docs/truce.md).
         for job in active.iter().filter(|job| shuts(job)) {
@@ -45,10 +40,14 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
                 );
             }
         }
-        Ok(findings.verdict(match (jobs.len(), active.len()) {
-            (0, _) => "there are no nightly jobs".to_owned(),
-            (number, 0) => format!("{}, all suspended", counted(number, "nightly job")),
-            (_, number) => format!("{}, held for the run", counted(number, "nightly job")),
+        let also = if timers == 0 {
+            String::new()
+        } else {
+            format!(" and {} of the host", counted(timers, "timer"))
+        };
+        Ok(findings.verdict(match (active.len(), timers) {
+            (0, 0) => "nothing acts by itself at night".to_owned(),
+            (jobs, _) => format!("{}{also}, held for the run", counted(jobs, "nightly job")),
         }))
     })
 }

@@ -90,8 +90,8 @@ pub struct Facts {
     pub overrides: Known<Vec<crate::plan::Object>>,
     /// Nightly jobs of Flux and k3s.
     pub nightly: Known<Vec<nightly::Nightly>>,
-    /// Active timers of the host's service manager that start package upgrades.
-    pub timers: Known<Vec<String>>,
+    /// Timers of the host's service manager that start package upgrades.
+    pub timers: Known<timers::Timers>,
     /// Pods.
     pub pods: Known<pods::Pods>,
     /// Upgrades under way.

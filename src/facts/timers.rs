@@ -1,6 +1,15 @@
 //! Timers of the host's service manager that start package upgrades by themselves.
 
+use serde::{Deserialize, Serialize};
+
 use crate::remote::Command;
+
+/// Those that are there and active.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timers {
+    /// Their names: `apt-daily.timer`.
+    pub active: Vec<String>,
+}
 
 /// Debian's two. `unattended-upgrades.service` is none: it waits for the shutdown and starts nothing; `apt-daily-upgrade` calls the
 /// program of that name.
@@ -14,12 +23,12 @@ pub fn ask() -> Command {
         .fixed(r#"; do echo "$t $(systemctl is-active "$t" 2>/dev/null)"; done; echo end"#)
 }
 
-/// Reads the answer: those that are active.
-pub fn read(answer: &str) -> Result<Vec<String>, String> {
+/// Reads the answer.
+pub fn read(answer: &str) -> Result<Timers, String> {
     let mut lines: Vec<&str> = answer.lines().map(str::trim).collect();
     if lines.pop() != Some("end") {
         return Err("the states of the package timers were not read to their end".to_owned());
     }
     let active = |timer: &str| lines.contains(&format!("{timer} active").as_str());
-    Ok(KNOWN.into_iter().filter(|timer| active(timer)).map(str::to_owned).collect())
+    Ok(Timers { active: KNOWN.into_iter().filter(|timer| active(timer)).map(str::to_owned).collect() })
 }

@@ -60,7 +60,7 @@ pub(super) fn of(facts: &Facts) -> Truce {
             })
             .collect(),
         controller: controller(facts, jobs),
-        timers: facts.timers.get().cloned().unwrap_or_default(),
+        timers: facts.timers.get().map(|timers| timers.active.clone()).unwrap_or_default(),
         sources_shut: shut(Does::SuspendSource),
         controller_shut: shut(Does::ShutUpgradeController),
     }

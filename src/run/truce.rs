@@ -187,6 +187,10 @@ fn not_given_back(spool: &str, said: &str) -> Trouble {
 /// The line is lost for good: the host does it by itself.
 fn lost(trouble: Trouble, spool: &str) -> Trouble {
     let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
+    if failure.cause == "lock-lost" {
+        // Another run has the host, and with it what is held.
+        return Trouble::Failed(failure);
+    }
     let folder = truce::timer(spool, &[]).folder().to_owned();
     let said = format!(
         "whether everything was given back is not known: {}. The host does it by itself when it has heard nothing for its lease; look with \

@@ -128,6 +128,7 @@ fn cluster_rows(facts: &Facts) -> Vec<(&'static str, String)> {
         ("variables", said(&facts.variables, variables)),
         ("overrides", said(&facts.overrides, |overrides| listed(overrides.iter().map(ToString::to_string)))),
         ("nightly", said(&facts.nightly, |jobs| lines(jobs.iter().map(nightly)))),
+        ("timers", said(&facts.timers, |timers| listed(timers.active.iter().cloned()))),
         (
             "upgrades",
             said(&facts.upgrades, |upgrades| {
