@@ -58,7 +58,7 @@ fn every_exit_code_means_what_the_table_says() {
     }
     // The reserved and the remaining ones are tested where they arise: 7 and 64 and 70 below.
     for name in ["fine", "too-old", "crashing"] {
-        let stopped = bench.host(name).commands().iter().any(|line| line.contains("systemctl stop"));
+        let stopped = bench.host(name).commands().iter().any(|line| line.contains("systemctl stop k3s"));
         assert!(!stopped, "{name} was touched");
     }
 }
@@ -155,7 +155,7 @@ fn a_machine_that_cannot_keep_its_books_touches_no_host() {
     let ran = bench.fleet(&words);
     assert!(matches!(ran.code, Some(5 | 70)), "{ran:?}");
     let host = bench.host("one");
-    assert!(!host.commands().iter().any(|line| line.contains("systemctl stop")), "k3s was stopped");
+    assert!(!host.commands().iter().any(|line| line.contains("systemctl stop k3s")), "k3s was stopped");
 }
 
 #[test]

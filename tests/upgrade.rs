@@ -388,7 +388,7 @@ fn a_line_that_is_cut_is_made_again_and_only_a_copy_in_the_middle_of_its_stream_
     let copies = [
         ("copy-begun", at("tar -C")),
         ("copy-ended", after("tar -C")),
-        ("stop", after("systemctl stop")),
+        ("stop", after("systemctl stop k3s")),
         ("kill-not-heard", at("&& k3s-killall.sh")),
     ];
     let others = [
@@ -483,9 +483,10 @@ fn never_again(bench: &Bench, name: &str) {
 
 /// Minutes pass for the watchdog: its lease is a file on the host.
 fn the_lease_is_over(host: &Host) {
-    let mut folders = fs::read_dir(host.folder().join("spool")).unwrap();
-    let watchdog = folders.next().expect("the watchdog's folder").unwrap().path();
-    assert!(folders.next().is_none());
+    let folders = fs::read_dir(host.folder().join("spool")).unwrap().map(|entry| entry.unwrap().path());
+    let mut watchdogs = folders.filter(|path| path.display().to_string().contains("timer-k3s-"));
+    let watchdog = watchdogs.next().expect("the watchdog's folder");
+    assert!(watchdogs.next().is_none());
     fs::write(watchdog.join("lease.test"), "0\n").unwrap();
     fs::rename(watchdog.join("lease.test"), watchdog.join("lease")).unwrap();
 }
@@ -596,7 +597,7 @@ fn a_hosts_own_words_never_reach_a_terminal_as_they_are() {
             .fault(Fault::CommandFails("annotate --overwrite".to_owned())),
         HostSpec::new("hopeless")
             .fault(Fault::HostileOutput)
-            .fault(Fault::CommandFails("systemctl stop".to_owned())),
+            .fault(Fault::CommandFails("systemctl stop k3s".to_owned())),
     ]);
     let mut said = Vec::new();
     for words in [
