@@ -28,28 +28,26 @@ const ALLOWED: Duration = Duration::from_secs(300);
 const SCRIPT: &str = r#"
 k() { k3s kubectl "$@"; }
 see() { k get "$1" "$3" -n "$2" --ignore-not-found -o "jsonpath=$4"; }
-of() {
-    case $1 in
-    job) echo cronjobs.batch ;;
-    source) echo gitrepositories.source.toolkit.fluxcd.io ;;
-    esac
-}
+of() { case $1 in job) echo cronjobs.batch ;; *) echo gitrepositories.source.toolkit.fluxcd.io ;; esac; }
 state() {
+    version='' busy=''
     case $1 in
-    timer) systemctl is-active "$3" || : ;;
-    controller) see deployments.apps "$2" "$3" "{.spec.replicas}" ;;
+    timer) is=$(systemctl is-active "$3" || :) ;;
+    controller) is=$(see deployments.apps "$2" "$3" "{.spec.replicas}") || { is='?'; return 1; } ;;
     *)
-        said=$(see "$(of "$1")" "$2" "$3" "{.kind} {.spec.suspend}") || return 1
-        case $said in "") ;; *" true") echo true ;; *) echo false ;; esac
+        is=$(see "$(of "$1")" "$2" "$3" "{.apiVersion}|{.spec.suspend}|{.status.active}") || { is='?'; return 1; }
+        [ -n "$is" ] || return 0
+        version=${is%%|*} is=${is#*|}
+        busy=${is#*|}
+        case $is in true*) is=true ;; *) is=false ;; esac
         ;;
     esac
 }
 from_now() {
-    at=$(see cronjobs.batch "$1" "$2" "{.apiVersion}") && t=$(date -u +%Y-%m-%dT%H:%M:%SZ) || return 1
-    at=/apis/$at/namespaces/$1/cronjobs/$2
-    k get --raw "$at" | sed "s/\"lastScheduleTime\":\"[^\"]*\"/\"lastScheduleTime\":\"$t\"/
-        s/\"status\":{}/\"status\":{\"lastScheduleTime\":\"$t\"}/" | k replace --raw "$at/status" -f - >/dev/null || return 1
-    [ "$(see cronjobs.batch "$1" "$2" "{.status.lastScheduleTime}")" = "$t" ]
+    at=/apis/$version/namespaces/$1/cronjobs/$2 t=$(date -u +%Y-%m-%dT%H:%M:%SZ) || return 1
+    said=$(k get --raw "$at" | sed "s/\"lastScheduleTime\":\"[^\"]*\"/\"lastScheduleTime\":\"$t\"/
+        s/\"status\":{}/\"status\":{\"lastScheduleTime\":\"$t\"}/" | k replace --raw "$at/status" -f -) || return 1
+    case $said in *"\"lastScheduleTime\":\"$t\""*) ;; *) return 1 ;; esac
 }
 to() {
     case $1 in
@@ -67,7 +65,8 @@ now=$(date +%s) && echo "truce now $now" || exit 1
 while [ $# -ge 5 ]; do
     kind=$1 ns=$2 name=$3 want=$4 shut=$5
     shift 5
-    was=$(state "$kind" "$ns" "$name") || { echo "truce $kind $ns $name ? ?"; bad=1; continue; }
+    state "$kind" "$ns" "$name" || { echo "truce $kind $ns $name ? ?"; bad=1; continue; }
+    was=$is
     [ "$shut" = - ] || [ "$now" -lt "$shut" ] || case $kind in source) want=true ;; controller) want=0 ;; esac
     case $mode.$kind in
     back.*) ;;
@@ -76,15 +75,15 @@ while [ $# -ge 5 ]; do
     hold.timer) want=inactive ;;
     *) want=$was ;;
     esac
-    is=$was
     if [ -n "$was" ] && [ "$was" != "$want" ]; then
         to "$kind" "$ns" "$name" "$want"
-        is=$(state "$kind" "$ns" "$name") && [ "$is" = "$want" ] || bad=1
+        state "$kind" "$ns" "$name" && [ "$is" = "$want" ] || bad=1
     fi
     n=0
-    while [ "$mode.$kind" = hold.job ] && [ -n "$(see cronjobs.batch "$ns" "$name" "{.status.active}")" ]; do
+    while [ "$mode.$kind" = hold.job ] && [ -n "$busy" ]; do
         n=$((n + 1)); [ $n -lt 60 ] || { is=busy bad=1; break; }
         sleep 1
+        state "$kind" "$ns" "$name" || break
     done
     echo "truce $kind $ns $name ${was:-gone} ${is:-gone}"
 done

@@ -285,17 +285,16 @@ case "$verb $1" in
 "replace --raw")
     path=${2#/apis/batch/v1/namespaces/}
     path=${path%/status}
-    sed -n 's/.*"lastScheduleTime":"\([^"]*\)".*/\1/p' >"cronjobs.batch.${path%%/*}.${path##*/}.last"
+    sent=$(cat)
+    echo "$sent"
+    echo "$sent" | sed -n 's/.*"lastScheduleTime":"\([^"]*\)".*/\1/p' >"cronjobs.batch.${path%%/*}.${path##*/}.last"
     ;;
 get*)
     file=$1.$4.$2
     [ -e "$file" ] || exit 0
     case $7 in
     *replicas*) cat "$file" ;;
-    *spec.suspend*) echo "Kind $(cat "$file")" ;;
-    *apiVersion*) echo batch/v1 ;;
-    *lastScheduleTime*) cat "$file.last" 2>/dev/null || : ;;
-    *active*) cat "$file.active" 2>/dev/null || : ;;
+    *suspend*) echo "batch/v1|$(cat "$file")|$(cat "$file.active" 2>/dev/null)" ;;
     *) exit 1 ;;
     esac
     ;;
