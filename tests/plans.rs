@@ -90,9 +90,11 @@ fn must_hold(plan: &Plan) {
     let first_change = plan
         .steps
         .iter()
-        .position(|step| step.class.changes() && !matches!(step.action, Action::Backup(_)))
+        .position(|step| step.class.changes() && !matches!(step.action, Action::Backup(_) | Action::Hold(_)))
         .expect("a rung changes something");
     assert!(proof < first_change);
+    assert!(matches!(plan.steps.first().map(|step| &step.action), Some(Action::Hold(_))));
+    assert!(matches!(plan.steps.last().map(|step| &step.action), Some(Action::GiveBack(_))));
     let ids: BTreeSet<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids.len(), plan.steps.len(), "a step id stands twice");
 
