@@ -1,0 +1,252 @@
+//! Runs that are cut off anywhere and gone on with by the real binary: nothing is lost, and nothing is done twice that must not be.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails its test")]
+
+mod lab_support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use fleet::event::{Event, StepEnd, What};
+use fleet::inventory;
+use fleet::journal::{self, Journal};
+use fleet::lab::{Host, HostSpec, OF_THIS_MACHINE, Power};
+use fleet::remote::{self, Output, Remote, RemoteError};
+use fleet::run::{self, Position, Wish};
+use fleet::ssh::{Limits, Network};
+use fleet::state::{Run, RunFolder, SCHEMA};
+use fleet::version::Version;
+use lab_support::{Bench, tree};
+use serde_json::Value;
+use tokio::io::AsyncWrite;
+use tokio::sync::Notify;
+
+/// Where the first process dies: at the how-manieth command of a step, before it is sent or when it has been done.
+#[derive(Debug, Clone)]
+struct Death {
+    step: String,
+    command: usize,
+    after: bool,
+}
+
+/// A line on which the process that uses it dies: it never answers again, and whoever waits for it is dropped.
+struct Dying<'a, R> {
+    line: &'a R,
+    journal: &'a Path,
+    death: &'a Death,
+    seen: AtomicUsize,
+    dead: &'a Notify,
+}
+
+impl<R: Remote> Dying<'_, R> {
+    /// Whether this command is the one.
+    fn is_now(&self) -> bool {
+        let step =
+            journal::read(self.journal).unwrap().into_iter().rev().find_map(|event| match event.what {
+                What::StepStarted { step, .. } => Some(step),
+                _ => None,
+            });
+        step.as_deref() == Some(&*self.death.step)
+            && self.seen.fetch_add(1, Ordering::Relaxed) + 1 == self.death.command
+    }
+
+    async fn die<T>(&self) -> T {
+        self.dead.notify_one();
+        std::future::pending().await
+    }
+}
+
+impl<R: Remote> Remote for Dying<'_, R> {
+    async fn run(
+        &self,
+        command: &remote::Command,
+        sink: &mut (dyn Write + Send),
+    ) -> Result<Output, RemoteError> {
+        let now = self.is_now();
+        if now && !self.death.after {
+            return self.die().await;
+        }
+        let answer = self.line.run(command, sink).await;
+        if now { self.die().await } else { answer }
+    }
+
+    async fn stream(
+        &self,
+        command: &remote::Command,
+        sink: &mut (dyn AsyncWrite + Unpin + Send),
+    ) -> Result<Output, RemoteError> {
+        let now = self.is_now();
+        if now && !self.death.after {
+            return self.die().await;
+        }
+        let answer = self.line.stream(command, sink).await;
+        if now { self.die().await } else { answer }
+    }
+}
+
+/// Begins a run of all hosts of a bench in this process, which dies on each of them where it is told to.
+fn begin(bench: &Bench, deaths: &BTreeMap<String, Death>) -> RunFolder {
+    let mut inventory = inventory::load(&bench.lab.inventory()).unwrap();
+    let acknowledged: Vec<String> = OF_THIS_MACHINE.iter().map(|id| (*id).to_owned()).collect();
+    let run = Run {
+        schema: SCHEMA,
+        id: "20261122T101500Z-abcd".into(),
+        started: "2026-11-22T10:15:00Z".parse().unwrap(),
+        by: "operator@desk".into(),
+        fleet: "0.1.0".into(),
+        typed: Vec::new(),
+        target: Some(Version::V0_7),
+        clusters: inventory.clusters.keys().cloned().collect(),
+        acknowledged: acknowledged.clone(),
+    };
+    let folder = RunFolder::create(&bench.path("runs"), &run).unwrap();
+    let (backups, network) = (bench.path("backups"), Network::new(Limits::default()));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let tasks: Vec<_> = deaths
+        .iter()
+        .map(|(name, death)| {
+            let cluster = inventory.clusters.remove(name).unwrap();
+            let (network, death) = (Arc::clone(&network), death.clone());
+            let (acknowledged, backups) = (acknowledged.clone(), backups.clone());
+            let folder = folder.cluster(name).unwrap();
+            runtime.spawn(async move {
+                let session = network.connect(&cluster.host).await.unwrap();
+                let path = folder.journal();
+                let mut journal = Journal::create(&path, &cluster.name, None).unwrap();
+                journal.record(What::Begun { address: cluster.login() }).unwrap();
+                let dead = Notify::new();
+                let line = Dying {
+                    line: &session,
+                    journal: &path,
+                    death: &death,
+                    seen: AtomicUsize::new(0),
+                    dead: &dead,
+                };
+                let wish = Wish {
+                    cluster: &cluster,
+                    target: Version::V0_7,
+                    acknowledged: &acknowledged,
+                    folder: &folder,
+                    backups: &backups,
+                    stop: &AtomicBool::new(false),
+                };
+                let whole = Position::default();
+                tokio::select! {
+                    ended = run::climb(&line, wish, &whole, &mut journal) => panic!("{}: it lives: {ended:?}", cluster.name),
+                    () = dead.notified() => {}
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        runtime.block_on(task).unwrap();
+    }
+    folder
+}
+
+/// What a cluster has, without what every cluster has of its own.
+fn cluster(host: &Host) -> BTreeMap<String, Value> {
+    let own = ["pods", "jobs", "replicasets", "events", "leases", "configmaps"];
+    let store = host.store();
+    let all = store.all().filter(|(key, _)| !own.iter().any(|kind| format!("{key:?}").contains(kind)));
+    all.filter(|(_, object)| !matches!(object["kind"].as_str(), Some("Pod" | "Job" | "Event" | "ReplicaSet")))
+        .map(|(_, object)| {
+            let name = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+            let kind = object["kind"].as_str().unwrap_or_default();
+            let ready = object["status"]["conditions"][0]["status"].clone();
+            (format!("{kind} {}/{}", name("namespace"), name("name")), ready)
+        })
+        .collect()
+}
+
+/// The steps of a plan that change the cluster itself, and so need a proven backup before them.
+fn is_change(event: &What) -> Option<&str> {
+    match event {
+        What::StepStarted { step, class, .. } if class.changes() && step.starts_with("to-") => Some(step),
+        _ => None,
+    }
+}
+
+/// What must be true of the journal of any run, however often it was gone on with.
+fn holds_its_promises(name: &str, events: &[Event]) {
+    let (mut proven, mut done) = (false, BTreeSet::new());
+    for event in events {
+        match &event.what {
+            What::Resumed { .. } => proven = false,
+            What::Planned { .. } => done.clear(),
+            What::Proven { .. } => proven = true,
+            What::StepEnded { step, end: StepEnd::Done, .. } => {
+                done.insert(step.clone());
+            }
+            _ => {}
+        }
+        if let Some(step) = is_change(&event.what) {
+            assert!(proven, "{name}: {step} was begun before this process had proven the backup");
+            assert!(!done.contains(step), "{name}: {step} was done, and is done again");
+        }
+    }
+}
+
+/// At which commands of which steps: what every crash table walks wholly, here where it matters most.
+const DEATHS: [(&str, usize, bool); 16] = [
+    ("backup/copy", 1, false),
+    ("backup/copy", 9, true),
+    ("backup/copy", 14, false),
+    ("backup/cluster-ready", 1, false),
+    ("to-0.7/save-secrets", 1, false),
+    ("to-0.7/switch-branch", 1, false),
+    ("to-0.7/switch-branch", 1, true),
+    ("to-0.7/resume-source", 1, true),
+    ("to-0.7/fetch", 1, false),
+    ("to-0.7/oas-secrets-gone", 1, false),
+    ("to-0.7/restore-secrets", 1, false),
+    ("to-0.7/restore-secrets", 3, true),
+    ("to-0.7/reconcile", 1, true),
+    ("to-0.7/converge", 1, false),
+    ("to-0.7/suspend-source", 1, false),
+    ("to-0.7/suspend-source", 1, true),
+];
+
+#[test]
+fn a_process_that_dies_at_any_command_leaves_nothing_that_a_resume_does_not_bring_to_its_end() {
+    let mut deaths = BTreeMap::new();
+    for (step, command, after) in DEATHS {
+        let when = if after { "after" } else { "before" };
+        let name = format!("dies-{}-{command}-{when}", step.replace(['/', '.'], "-"));
+        deaths.insert(name, Death { step: step.to_owned(), command, after });
+    }
+    let spec = |name: &str| {
+        let mut spec = HostSpec::new(name).apps(["nextcloud", "wekan"]);
+        spec.source_suspended = true;
+        spec
+    };
+    let mut specs: Vec<HostSpec> = deaths.keys().map(|name| spec(name)).collect();
+    specs.push(spec("unbroken"));
+    let bench = Bench::new(specs);
+    let volumes: BTreeMap<String, _> =
+        bench.lab.hosts().map(|host| (host.spec().name.clone(), tree(&host.storage(), &[]))).collect();
+    let folder = begin(&bench, &deaths);
+
+    let ran = bench.fleet(&["resume", "last", "--parallel", "8"]).ends(0);
+    assert!(ran.out.contains(&format!("{0} clusters: {0} done", deaths.len() + 1)), "{}", ran.out);
+    let unbroken = cluster(bench.host("unbroken"));
+    for host in bench.lab.hosts() {
+        let name = &host.spec().name;
+        let events = journal::read(&folder.cluster(name).unwrap().journal()).unwrap();
+        holds_its_promises(name, &events);
+        assert_eq!(cluster(host), unbroken, "{name}");
+        assert!(volumes[name] == tree(&host.storage(), &[]), "{name}: its volumes have changed");
+        assert_eq!(host.state().power, Power::Running, "{name}");
+        let left = fs::read_dir(host.folder().join("spool")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{name}: nothing is left in its spool");
+        let source = host.object("gitrepositories", "flux-system", "openappstack").unwrap();
+        assert_eq!(source["spec"]["suspend"], true, "{name}");
+    }
+    // Done is done.
+    let sent: usize = bench.lab.hosts().map(|host| host.commands().len()).sum();
+    bench.fleet(&["resume", "last"]).ends(0);
+    assert_eq!(bench.lab.hosts().map(|host| host.commands().len()).sum::<usize>(), sent);
+}
