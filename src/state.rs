@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! runs/<run id>/run.json                              who, when, what was typed, which clusters
+//! runs/<run id>/plan.json                             the plan file, where one is carried out
 //! runs/<run id>/report.{md,json}                      the fleet's summary
 //! runs/<run id>/<cluster>/journal.ndjson              the cluster's events
 //! runs/<run id>/<cluster>/report.{md,json}
@@ -44,6 +45,18 @@ pub struct Run {
     pub clusters: Vec<String>,
     /// Warnings the operator acknowledged, by check id.
     pub acknowledged: Vec<String>,
+    /// The plan file that is carried out; none where each cluster is planned as the run goes.
+    #[serde(default)]
+    pub plan: Option<PlanUsed>,
+}
+
+/// The plan file of a run. A copy of it is in the run's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanUsed {
+    /// The file, as it was typed.
+    pub file: String,
+    /// Its checksum.
+    pub checksum: String,
 }
 
 impl Run {
@@ -85,6 +98,12 @@ impl RunFolder {
     /// Its `run.json`.
     pub fn run(&self) -> io::Result<Run> {
         read_json(&self.path.join("run.json"))
+    }
+
+    /// Where the copy of the plan file lies, in a run of `fleet apply`.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.path.join("plan.json")
     }
 
     /// The folder of one of its clusters; made if it is not there.

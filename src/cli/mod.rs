@@ -21,7 +21,7 @@ pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
 pub use lab::{LabSub, LabUpArgs, RehearseArgs};
 pub use runs::ReportArgs;
-pub use upgrade::{BudgetArgs, NetworkArgs, ResumeArgs, UpgradeArgs};
+pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs};
 
 /// Upgrade many Stackspin clusters at once over SSH.
 #[derive(Debug, Parser)]
@@ -66,6 +66,8 @@ pub enum Sub {
     Upgrade(UpgradeArgs),
     /// Go on with a run that was cut off, stopped, or did not come to its end everywhere.
     Resume(ResumeArgs),
+    /// Carry out exactly what `fleet plan --out` wrote, on the clusters that are still as they were then.
+    Apply(ApplyArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
     /// Look at backups.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Sub};
 
+mod apply;
 mod backup;
 mod check;
 mod doctor;
@@ -36,6 +37,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Plan(args) => plan::run(&cli, args).await,
         Sub::Upgrade(args) => upgrade::run(&cli, args).await,
         Sub::Resume(args) => resume::run(&cli, args).await,
+        Sub::Apply(args) => apply::run(&cli, args).await,
         Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,

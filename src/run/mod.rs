@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::backup::{self, Folder, Proven};
 use crate::checks;
 use crate::event::{Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
-use crate::facts::{self, Facts, Installed};
+use crate::facts::{self, Facts, Installed, Known};
 use crate::files::write_json;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
@@ -18,7 +18,9 @@ use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 pub mod copy;
+pub mod fenced;
 pub mod job;
+mod keep;
 pub mod objects;
 pub mod position;
 mod redo;
@@ -27,6 +29,8 @@ pub mod scribe;
 mod truce;
 pub mod wait;
 
+pub use fenced::Fenced;
+pub use keep::done;
 pub use position::Position;
 pub use resume::Start;
 use resume::Taken;
@@ -45,6 +49,10 @@ pub struct Wish<'a> {
     pub folder: &'a ClusterFolder,
     /// The root of all backups.
     pub backups: &'a Path,
+    /// The host key that the host showed.
+    pub host_key: &'a str,
+    /// The plan that was made before and is to be carried out as it stands; otherwise it is planned now.
+    pub plan: Option<&'a Plan>,
     /// Whether the operator asked to stop; looked at between steps.
     pub stop: &'a AtomicBool,
 }
@@ -82,6 +90,9 @@ pub async fn climb<R: Remote>(
         let rung = wish.folder.rung(&plan.migration)?;
         write_json(&rung.join("before.json"), &before)?;
         write_json(&rung.join("plan.json"), &*plan)?;
+        if let Err(outcome) = keep::rung(remote, wish, &rung, journal).await? {
+            return Ok(outcome);
+        }
         journal.record(What::planned(&plan))?;
         let start = Start::anew(wish, &plan, journal)?;
         let after = match finish(remote, wish, &plan, &before, start, journal).await? {
@@ -134,7 +145,12 @@ fn consider(
 ) -> std::io::Result<Result<Box<Plan>, Outcome>> {
     let verdicts = checks::judge_all(None, facts, wish.acknowledged);
     journal.record(What::Judged { when: When::Before, verdicts: verdicts.clone() })?;
-    Ok(match planner::plan(facts, wish.cluster, wish.target) {
+    let now = planner::plan(facts, wish.cluster, wish.target);
+    let planned = match wish.plan {
+        Some(stored) => planner::hold_to(stored, now, facts, wish.cluster),
+        None => now,
+    };
+    Ok(match planned {
         Planned::NothingToDo(_) => Err(match unwell(&verdicts) {
             // At the target, but not well: perhaps an earlier run did not come to its end.
             Some(failure) => Outcome::Failed { step: None, state: Left::Clean, failure },
@@ -160,7 +176,7 @@ async fn gather<R: Remote>(
         journal.record(What::Noted { step: "facts".to_owned(), text: printable(&news) })?;
     }
     let facts = match gathered {
-        Ok(facts) => facts,
+        Ok(facts) => Facts { host_key: Known::Is(wish.host_key.to_owned()), ..facts },
         Err(error) => return Ok(Err(error)),
     };
     let version = match facts.installed() {
@@ -207,7 +223,8 @@ pub fn held_back(verdicts: &[Judgement]) -> Option<Failure> {
 }
 
 /// Why a cluster at the target is not as an upgrade must leave it. What only an upgrade needs (room, tools, the hour) does not count.
-fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
+#[must_use]
+pub fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
     let of_state = |id: &str| checks::find(id).is_some_and(|check| check.when == checks::When::Always);
     let state: Vec<Judgement> = verdicts.iter().filter(|verdict| of_state(&verdict.check)).cloned().collect();
     blocked(&state)
@@ -256,6 +273,7 @@ pub async fn carry_out<R: Remote>(
         }
         if step.needs_proof() {
             left = Left::Dirty { at: step.id.clone() };
+            remote.changes();
         }
         // Tried is as good as done here: a hold that failed in its middle has held something.
         held |= matches!(step.action, Action::Hold(_));
@@ -366,7 +384,7 @@ impl Ground {
             Action::Job(command) => job::carry(remote, step, command, self.place(), scribe).await,
             Action::Hold(what) => truce::hold(remote, what, &self.spool, scribe).await,
             Action::GiveBack(what) => truce::give_back(remote, what, &self.spool, scribe).await,
-            Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
+            Action::Objects(what) => objects::carry(remote, what, &self.folder, self.place(), scribe).await,
             Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await
