@@ -101,6 +101,7 @@ fn begin(bench: &Bench, deaths: &BTreeMap<String, Death>) -> RunFolder {
         target: Some(Version::V0_7),
         clusters: inventory.clusters.keys().cloned().collect(),
         acknowledged: acknowledged.clone(),
+        plan: None,
     };
     let folder = RunFolder::create(&bench.path("runs"), &run).unwrap();
     let (backups, network) = (bench.path("backups"), Network::new(Limits::default()));
@@ -131,6 +132,8 @@ fn begin(bench: &Bench, deaths: &BTreeMap<String, Death>) -> RunFolder {
                     acknowledged: &acknowledged,
                     folder: &folder,
                     backups: &backups,
+                    host_key: session.host_key(),
+                    plan: None,
                     stop: &AtomicBool::new(false),
                 };
                 let whole = Position::default();
@@ -249,4 +252,166 @@ fn a_process_that_dies_at_any_command_leaves_nothing_that_a_resume_does_not_brin
     let sent: usize = bench.lab.hosts().map(|host| host.commands().len()).sum();
     bench.fleet(&["resume", "last"]).ends(0);
     assert_eq!(bench.lab.hosts().map(|host| host.commands().len()).sum::<usize>(), sent);
+}
+
+/// Deaths by the host's name.
+fn at(deaths: &[(&str, &str, bool)]) -> BTreeMap<String, Death> {
+    let death = |step: &str, after| Death { step: step.to_owned(), command: 1, after };
+    deaths.iter().map(|(name, step, after)| ((*name).to_owned(), death(step, *after))).collect()
+}
+
+/// A bench of hosts whose first process died where it was told to.
+fn dead(deaths: &[(&str, &str, bool)]) -> (Bench, RunFolder) {
+    let bench = Bench::new(deaths.iter().map(|(name, ..)| HostSpec::new(name).apps(["wekan"])).collect());
+    let folder = begin(&bench, &at(deaths));
+    (bench, folder)
+}
+
+fn events(folder: &RunFolder, name: &str) -> Vec<Event> {
+    journal::read(&folder.path().join(name).join("journal.ndjson")).unwrap()
+}
+
+/// Rewrites a cluster's stored plan.
+fn edit_plan(folder: &RunFolder, name: &str, edit: impl FnOnce(&mut Vec<Value>)) {
+    let path = folder.path().join(name).join("to-0.7/plan.json");
+    let mut plan: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    edit(plan["steps"].as_array_mut().unwrap());
+    fs::write(path, plan.to_string()).unwrap();
+}
+
+fn never(steps: &mut [Value]) {
+    let switch = steps.iter_mut().find(|step| step["id"] == "to-0.7/switch-branch").unwrap();
+    switch["redo"] = "never".into();
+}
+
+/// The folder of the only backup of a cluster.
+fn backup(bench: &Bench, name: &str) -> std::path::PathBuf {
+    let mut all = fs::read_dir(bench.path("backups").join(name)).unwrap();
+    let only = all.next().unwrap().unwrap().path();
+    assert!(all.next().is_none(), "{name} has one backup");
+    only
+}
+
+#[test]
+fn what_a_rung_stands_on_is_looked_at_before_anything_is_done() {
+    let fetch = "to-0.7/fetch";
+    let (bench, folder) = dead(&[
+        ("lost-backup", fetch, false),
+        ("lost-secrets", fetch, false),
+        ("plan-edited", fetch, false),
+        ("plan-torn", fetch, false),
+        ("changed-since", fetch, false),
+        ("of-yesterday", "to-0.7/save-secrets", false),
+    ]);
+    let lost = backup(&bench, "lost-backup");
+    fs::remove_file(lost.join("manifest.json")).unwrap();
+    fs::remove_dir_all(lost.join("volumes")).unwrap();
+    fs::remove_dir_all(backup(&bench, "lost-secrets")).unwrap();
+    edit_plan(&folder, "plan-edited", |steps| {
+        let switch = steps.iter().position(|step| step["id"] == "to-0.7/switch-branch").unwrap();
+        let switch = steps.remove(switch);
+        steps.insert(0, switch);
+    });
+    fs::write(folder.path().join("plan-torn/to-0.7/plan.json"), "{\"schema\":1,\"clus").unwrap();
+    let spool = bench.host("changed-since").folder().join("spool");
+    fs::write(spool.join("changed"), "999 20261123T080000Z-abcd\n").unwrap();
+    // As if a day had gone by since the copy.
+    let aged: String = events(&folder, "of-yesterday")
+        .into_iter()
+        .map(|event| {
+            let at = event.at - std::time::Duration::from_secs(25 * 3600);
+            journal::line(&Event { at, ..event }).unwrap()
+        })
+        .collect();
+    fs::write(folder.path().join("of-yesterday/journal.ndjson"), aged).unwrap();
+    let sent = |name: &str| bench.host(name).commands().len();
+    let before: Vec<usize> = ["plan-edited", "plan-torn"].map(sent).into();
+
+    bench.fleet(&["resume", "last"]).ends(3);
+    let ended = |name: &str| {
+        let report = bench.report(name);
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        (text(&report["outcome"]), text(&report["state"]), text(&report["failure"]["cause"]))
+    };
+    let is =
+        |outcome: &str, state: &str, cause: &str| (outcome.to_owned(), state.to_owned(), cause.to_owned());
+    assert_eq!(ended("lost-backup"), is("done", "upgraded", "-"));
+    assert_eq!(ended("lost-secrets"), is("failed", "dirty", "kept-lost"));
+    assert_eq!(ended("plan-edited"), is("refused", "dirty", "plan-out-of-order"));
+    assert_eq!(ended("plan-torn"), is("refused", "dirty", "stored-plan"));
+    assert_eq!(ended("changed-since"), is("refused", "dirty", "changed-since"));
+    assert_eq!(ended("of-yesterday"), is("done", "upgraded", "-"));
+    for name in ["lost-backup", "of-yesterday"] {
+        holds_its_promises(name, &events(&folder, name));
+    }
+    let copies = |name: &str| {
+        let copied = |event: &&Event| matches!(&event.what, What::StepEnded { step, end: StepEnd::Done, .. } if step == "backup/copy");
+        events(&folder, name).iter().filter(copied).count()
+    };
+    assert_eq!(["lost-backup", "of-yesterday", "lost-secrets"].map(copies), [2, 2, 1]);
+    for (name, before) in ["plan-edited", "plan-torn"].into_iter().zip(before) {
+        for line in &bench.host(name).commands()[before..] {
+            assert!(!line.contains("kubectl patch") && !line.contains("kubectl annotate"), "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_step_that_only_a_person_can_settle_is_asked_about_and_gone_on_with_by_what_is_said() {
+    let switch = "to-0.7/switch-branch";
+    let (bench, folder) =
+        dead(&[("was-done", switch, true), ("was-not", switch, false), ("other", switch, true)]);
+    for name in ["was-done", "was-not"] {
+        edit_plan(&folder, name, |steps| never(steps));
+    }
+    let patches = |name: &str| {
+        let patch = |line: &&String| line.contains("kubectl patch") && line.contains(r#""branch":"v0.7""#);
+        bench.host(name).commands().iter().filter(patch).count()
+    };
+    let needless = bench.fleet(&["resume", "last", "--settle", "other:to-0.7/switch-branch=done"]).ends(64);
+    assert!(needless.err.contains("repeat unless"), "{}", needless.err);
+    let ran = bench.fleet(&["resume", "last"]).ends(6);
+    assert!(ran.out.contains("--settle was-done:to-0.7/switch-branch=done"), "{}", ran.out);
+    assert!(ran.out.contains("2 in doubt"), "{}", ran.out);
+    assert_eq!(["was-done", "was-not", "other"].map(patches), [1, 0, 1]);
+    let report = bench.report("was-not");
+    assert_eq!((&report["outcome"], &report["state"]), (&"in-doubt".into(), &"unknown".into()));
+
+    for strange in ["was-done:to-0.7/fetch=done", "was-done:to-0.7/save-secrets=again", "nobody:a=done"] {
+        bench.fleet(&["resume", "last", "--settle", strange]).ends(64);
+    }
+    let settled = ["was-done:to-0.7/switch-branch=done", "was-not:to-0.7/switch-branch=again"];
+    let ran = bench.fleet(&["resume", "last", "--settle", settled[0], "--settle", settled[1]]).ends(0);
+    assert!(ran.out.contains("3 done"), "{}", ran.out);
+    assert_eq!(["was-done", "was-not", "other"].map(patches), [1, 1, 1]);
+    for name in ["was-done", "was-not"] {
+        let settled = |event: &Event| matches!(&event.what, What::Settled { step, .. } if step == switch);
+        assert!(events(&folder, name).iter().any(settled), "{name}");
+    }
+}
+
+#[test]
+fn a_run_of_other_clusters_or_of_exec_is_not_gone_on_with() {
+    let bench = Bench::new(vec![HostSpec::new("one")]);
+    bench.fleet(&["exec", "--all", "--", "true"]).ends(0);
+    let ran = bench.fleet(&["resume", "last"]).ends(64);
+    assert!(ran.err.contains("fleet exec"), "{}", ran.err);
+    let run = Run {
+        schema: SCHEMA,
+        id: "20261122T101500Z-abcd".into(),
+        started: "2036-11-22T10:15:00Z".parse().unwrap(),
+        by: "operator@desk".into(),
+        fleet: "0.1.0".into(),
+        typed: Vec::new(),
+        target: Some(Version::V0_7),
+        clusters: vec!["gone".into(), "one".into()],
+        acknowledged: Vec::new(),
+        plan: None,
+    };
+    RunFolder::create(&bench.path("runs"), &run).unwrap();
+    let id = run.id.as_str();
+    let ran = bench.fleet(&["resume", id]).ends(64);
+    assert!(ran.err.contains("cluster gone of run"), "{}", ran.err);
+    // Those that are there can be gone on with all the same; nothing of the machine's warnings is acknowledged here.
+    bench.fleet(&["resume", id, "--on", "one"]).ends(7);
 }
