@@ -33,6 +33,7 @@ pub mod wait;
 pub use fenced::Fenced;
 pub use keep::done;
 pub use position::Position;
+pub use redo::ASK;
 pub use resume::Start;
 use resume::Taken;
 pub use scribe::{Scribe, Trouble};
