@@ -102,7 +102,10 @@ alone
 if whole; then seen=$number; else seen=- run=-; fi
 lives() { idle; [ $kind != none ] && [ $age -lt "$1" ]; }
 if [ "$seen" != "$3" ] || lives "$4"; then tell held; exit 0; fi
-log() { printf '%s %s %s the lock %s of run %s (%s %s s): %s\n' "$1" "$2" "$3" "$seen" "$run" $kind $age "$4" >>"$s/locks.log"; }
+log() {
+    case $kind in since) life="no sign of life for $age s" ;; anew) life="started anew $age s ago" ;; *) life="no sign of life" ;; esac
+    printf '%s %s %s the lock %s of run %s (%s): %s\n' "$1" "$2" "$3" "$seen" "$run" "$life" "$4" >>"$s/locks.log"
+}
 log "$7" "$5" broke "$6" || cannot "$s/locks.log cannot be written"
 mv "$s/lock" "$s/lock.broken" || cannot "$s/lock cannot be moved"
 if lives "$4"; then
