@@ -54,7 +54,7 @@ pub(super) async fn take<R: Remote>(remote: &R, lock: &Lock) -> Result<u64, Outc
 fn locked(held: &Held, lock: &Lock) -> String {
     let name = &lock.cluster;
     let next = match &held.holder {
-        Some(holder) if held.idle.is_fresh() => "It is at work: wait for it".to_owned(),
+        Some(_) if held.idle.is_fresh() => "It is at work: wait for it".to_owned(),
         Some(holder) => format!(
             "If it is dead: go on with it (`fleet resume {}`, on its machine), or `fleet lock break {name} --why TEXT`",
             holder.run
