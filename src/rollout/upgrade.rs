@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Budget, Caps, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
-use crate::journal::Journal;
+use crate::journal::{Ballast, Journal};
 use crate::plan::Plan;
 use crate::run::{self, Fenced, Position, Wish};
 use crate::ssh::{Network, Session};
@@ -69,11 +69,17 @@ impl Rollout {
     /// Upgrades the clusters. Each has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn upgrade(self, clusters: Vec<Cluster>) -> BTreeMap<String, Result<Outcome, String>> {
         let this = Arc::new(self);
+        let ballast = Ballast::of(this.run.path());
+        if let Err(error) = ballast.lay() {
+            let said = format!("no room for the journals in {}: {error}", this.run.path().display());
+            return clusters.into_iter().map(|cluster| (cluster.name, Err(said.clone()))).collect();
+        }
         let results = each_within(clusters, &this.caps, &this.budget, |cluster| {
             let this = Arc::clone(&this);
             async move { this.one(&cluster).await }
         })
         .await;
+        ballast.give_up();
         results
             .into_iter()
             .map(|(name, result)| (name, result.and_then(|inner| inner.map_err(|error| error.to_string()))))
@@ -85,8 +91,23 @@ impl Rollout {
         if result.is_err() {
             // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10).
             self.stop.store(true, Ordering::Relaxed);
+        } else if !Ballast::of(self.run.path()).is_there() && !self.stop.swap(true, Ordering::Relaxed) {
+            return Err(self.full());
         }
         result
+    }
+
+    /// The disk was full. What was under way went on in the ballast's place.
+    fn full(&self) -> std::io::Error {
+        let (place, run) = (self.run.path().display(), self.run.path().file_name().unwrap_or_default());
+        std::io::Error::new(
+            std::io::ErrorKind::StorageFull,
+            format!(
+                "the disk of {place} is full. Nothing new was begun; what was under way was brought to a safe end, and all of it is in the \
+                 journals. Make room (df -h {place}), then: fleet resume {}",
+                run.display()
+            ),
+        )
     }
 
     async fn journalled(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
