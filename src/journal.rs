@@ -6,6 +6,7 @@
 
 mod ballast;
 mod read;
+mod tail;
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -21,6 +22,7 @@ use crate::event::{Event, What};
 use crate::files::{is_full, sync_folder, write_new};
 pub use ballast::Ballast;
 pub use read::{FORMAT, JournalError, Lines, line, number, read};
+pub use tail::Tail;
 
 /// The open journal of one cluster in one run.
 #[derive(Debug)]

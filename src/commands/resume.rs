@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::upgrade::{Stored, Wanted, operator, work};
-use super::{Exit, Trouble, handover, output, report};
+use super::{Exit, Trouble, control, handover, output, report};
 use crate::cli::{Cli, ResumeArgs};
 use crate::inventory::{self, Cluster, Inventory, Selection};
 use crate::journal::{self, JournalError};
@@ -19,7 +19,7 @@ use crate::run::position::Standing;
 use crate::ssh::Limits;
 use crate::state::{Run, RunFolder};
 
-/// Goes on with the run that was named.
+/// Goes on with the run that was named. One that a living process works on and that is paused is let go on.
 pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
     let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
     let (folder, all) = if args.from_hosts {
@@ -40,6 +40,7 @@ async fn go_on(
     inventory: &Inventory,
     folder: RunFolder,
 ) -> Result<Exit, Trouble> {
+    let Some(lock) = control::take(&folder)? else { return Ok(Exit::Done) };
     let run = folder.run()?;
     let Some(target) = run.target else {
         return Err(Trouble::usage(format!(
@@ -90,7 +91,7 @@ async fn go_on(
         typed: run.typed,
         stored,
     };
-    work(wanted, &folder, Some(resumed)).await
+    work(wanted, &folder, &lock, Some(resumed)).await
 }
 
 /// The names of the run's clusters, of which `--on` may choose some.

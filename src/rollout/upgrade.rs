@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Budget, Caps, each_within, locked};
+use super::{Budget, Caps, Pause, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::{Ballast, Journal};
@@ -41,6 +41,8 @@ pub struct Rollout {
     pub listener: UnboundedSender<Event>,
     /// Set when the operator asks to stop: nothing new is started, what is under way goes to its next safe point.
     pub stop: Arc<AtomicBool>,
+    /// Set while the operator wants nothing new to be begun.
+    pub pause: Arc<Pause>,
     /// Who goes on with the run, where it is not a new one.
     pub resumed: Option<Resumed>,
 }
@@ -74,7 +76,7 @@ impl Rollout {
             let said = format!("no room for the journals in {}: {error}", this.run.path().display());
             return clusters.into_iter().map(|cluster| (cluster.name, Err(said.clone()))).collect();
         }
-        let results = each_within(clusters, &this.caps, &this.budget, |cluster| {
+        let results = each_within(clusters, &this.caps, &this.budget, &this.pause, |cluster| {
             let this = Arc::clone(&this);
             async move { this.one(&cluster).await }
         })
@@ -88,13 +90,14 @@ impl Rollout {
 
     async fn one(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
         let result = self.journalled(cluster).await;
-        if result.is_err() {
-            // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10).
-            self.stop.store(true, Ordering::Relaxed);
-        } else if !Ballast::of(self.run.path()).is_there() && !self.stop.swap(true, Ordering::Relaxed) {
-            return Err(self.full());
+        let full = result.is_ok() && !Ballast::of(self.run.path()).is_there();
+        if result.is_ok() && !full {
+            return result;
         }
-        result
+        // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10). Whoever waits is to be told.
+        let first = !self.stop.swap(true, Ordering::Relaxed);
+        self.pause.set(false);
+        if full && first { Err(self.full()) } else { result }
     }
 
     /// The disk was full. What was under way went on in the ballast's place.
