@@ -81,7 +81,7 @@ pub async fn climb<R: Remote>(
         },
     };
     loop {
-        if wish.stop.load(Ordering::Relaxed) {
+        if wish.stop.load(Ordering::Relaxed) || journal.is_short() {
             return Ok(Outcome::Interrupted { state: Left::Clean });
         }
         let plan = match consider(&before, wish, journal)? {
@@ -269,7 +269,7 @@ pub async fn carry_out<R: Remote>(
     let mut ended = Ok(());
     for step in &steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.
-        if left == Left::Clean && wish.stop.load(Ordering::Relaxed) {
+        if left == Left::Clean && (wish.stop.load(Ordering::Relaxed) || journal.is_short()) {
             ended = Err(Outcome::Interrupted { state: left.clone() });
             break;
         }
