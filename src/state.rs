@@ -51,7 +51,7 @@ pub struct Run {
     pub fleet: String,
     /// The command line.
     pub typed: Vec<String>,
-    /// The version aimed at; none where the run is a command of `fleet exec`.
+    /// The version aimed at; none where the run is a command of `fleet exec`, or breaks a lock.
     pub target: Option<Version>,
     /// The clusters, in order of name.
     pub clusters: Vec<String>,
@@ -72,10 +72,12 @@ pub struct PlanUsed {
 }
 
 impl Run {
-    /// What it is for, in words: `to 0.7`, or `exec`.
+    /// What it is for, in words: `to 0.7`, `exec`, `lock break`.
     #[must_use]
     pub fn aim(&self) -> String {
-        self.target.map_or_else(|| "exec".to_owned(), |target| format!("to {target}"))
+        let breaks = self.typed.windows(2).any(|words| words == ["lock", "break"]);
+        let other = || if breaks { "lock break" } else { "exec" }.to_owned();
+        self.target.map_or_else(other, |target| format!("to {target}"))
     }
 }
 

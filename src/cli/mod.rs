@@ -12,6 +12,7 @@ mod exec;
 mod inventory;
 mod keep;
 mod lab;
+mod lock;
 mod runs;
 mod upgrade;
 
@@ -20,6 +21,7 @@ pub use exec::ExecArgs;
 pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
 pub use lab::{LabSub, LabUpArgs, RehearseArgs};
+pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
 pub use runs::{ReportArgs, RunArgs, StatusArgs};
 pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs};
 
@@ -75,6 +77,9 @@ pub enum Sub {
     Backup(BackupSub),
     /// Show what fleet has left on hosts: jobs that run or are over, timers. Changes nothing without --clean.
     Doctor(DoctorArgs),
+    /// Show who has the locks of hosts, or break one whose holder is dead.
+    #[command(subcommand)]
+    Lock(LockSub),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
     /// Show how a run stands: while it goes on, from any terminal, and afterwards.

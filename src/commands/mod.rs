@@ -14,6 +14,7 @@ mod exit;
 mod facts;
 mod inventory;
 mod lab;
+mod lock;
 mod output;
 mod plan;
 mod rehearse;
@@ -44,6 +45,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,
+        Sub::Lock(sub) => lock::run(&cli, sub).await,
         Sub::Report(args) => report::run(&cli, args),
         Sub::Status(args) => status::run(&cli, args),
         Sub::Watch(args) => watch::run(&cli, args).await,

@@ -10,6 +10,7 @@ mod turns;
 mod upgrade;
 
 pub use budget::Budget;
+pub(crate) use exec::mistaken;
 pub use exec::{Answer, Answers, Exec, STEP};
 pub use pause::Pause;
 pub use survey::survey;
