@@ -4,15 +4,12 @@
 mod lab_support;
 
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
 
 use fleet::lab::{Fault, HostSpec, Power};
 use fleet::version::Version;
-use lab_support::{Bench, acknowledging, fleet, replace_program, run, until};
-use rustix::process::{Pid, Signal, kill_process};
+use lab_support::{Bench, UnderWay, acknowledging, fleet, replace_program, run, until};
+use rustix::process::Signal;
 
 #[test]
 fn every_exit_code_means_what_the_table_says() {
@@ -222,13 +219,7 @@ fn ctrl_c_twice_lets_go_at_once_and_the_host_helps_itself() {
     assert_eq!(host.state().power, Power::Stopped, "nobody could start it");
     // Minutes pass for the watchdog: its lease is a file on the host.
     let mut spool = fs::read_dir(host.folder().join("spool")).unwrap().map(|entry| entry.unwrap().path());
-<<<<<<< HEAD
-    let is_timer =
-        |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("timer-");
-    let watchdog = spool.find(is_timer).unwrap();
-=======
     let watchdog = spool.find(|path| path.to_string_lossy().contains("/timer-k3s-")).unwrap();
->>>>>>> main
     fs::write(watchdog.join("lease.test"), "0\n").unwrap();
     fs::rename(watchdog.join("lease.test"), watchdog.join("lease")).unwrap();
     until("the watchdog starts k3s", || host.state().power == Power::Running);
