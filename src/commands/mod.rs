@@ -12,6 +12,7 @@ mod doctor;
 mod exec;
 mod exit;
 mod facts;
+mod handover;
 mod inventory;
 mod lab;
 mod lock;
