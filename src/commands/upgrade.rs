@@ -47,7 +47,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
         limits: Limits::from(&args.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
-        typed: std::env::args().collect(),
+        typed: typed(),
     })
     .await?;
     Ok(exit)
@@ -83,6 +83,11 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
     let Some(results) = results else { return Ok((folder, Exit::Interrupted)) };
     untroubled(results)?;
     Ok((folder, report::exit_of(&fleet)))
+}
+
+/// What was typed, for the run's record; what is no text (a path may be so) as far as it is.
+pub(super) fn typed() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// Makes the folder of a new run.
