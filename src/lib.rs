@@ -17,6 +17,7 @@ pub mod backup;
 pub mod checks;
 pub mod facts;
 pub mod files;
+pub mod fingerprint;
 pub mod inventory;
 pub mod migrations;
 pub mod planner;
@@ -27,6 +28,9 @@ pub mod remedies;
 pub mod jobs;
 pub mod journal;
 pub mod kubeconfig;
+pub mod lock;
+pub mod plan_file;
+pub mod spool;
 pub mod ssh;
 pub mod state;
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::stop::{Told, until_let_go};
-use super::upgrade::{begin_run, typed, untroubled};
+use super::upgrade::{begin_run, untroubled};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, ExecArgs, Format};
 use crate::form::hex;
@@ -30,7 +30,7 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
     let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
     let names: Vec<String> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
     let mut told = Told::listen()?;
-    let folder = begin_run(&cli.runs, typed(), None, &clusters, Vec::new())?;
+    let folder = begin_run(&cli.runs, super::typed(), None, names.clone(), Vec::new(), None)?;
 
     let (listener, events) = unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));

@@ -2,15 +2,18 @@
 
 mod budget;
 mod exec;
+pub mod handover;
+mod locked;
 mod survey;
 mod turns;
 mod upgrade;
 
 pub use budget::Budget;
+pub(crate) use exec::mistaken;
 pub use exec::{Answer, Answers, Exec, STEP};
 pub use survey::survey;
 pub use turns::Caps;
-pub use upgrade::Rollout;
+pub use upgrade::{Resumed, Rollout, Settled};
 
 #[cfg(test)]
 mod tests;
