@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::cluster::{ClusterReport, Ending, State};
 use crate::event::Failure;
 use crate::remote::{printable, quote};
+use crate::run::ASK;
 use crate::state::Run;
 
 /// A command to type, and what it is for.
@@ -22,16 +23,27 @@ enum Advice {
     Facts,
     Check,
     Verify,
+    /// A person tells what became of a step.
+    Settle,
+    Resume,
     Upgrade,
     /// A new plan file, after one that was carried out or was stale.
     Plan,
 }
 
-const ORDER: [Advice; 5] = [Advice::Facts, Advice::Check, Advice::Verify, Advice::Upgrade, Advice::Plan];
+const ORDER: [Advice; 7] = [
+    Advice::Facts,
+    Advice::Check,
+    Advice::Verify,
+    Advice::Settle,
+    Advice::Resume,
+    Advice::Upgrade,
+    Advice::Plan,
+];
 
 /// What to type next for a cluster. Empty where there is nothing to do.
 ///
-/// A cluster that is dirty, or whose state nobody knows, is never advised to be upgraded: a person looks first.
+/// A cluster that is dirty, or whose state nobody knows, is never advised to be upgraded anew: the run that left it so goes on.
 #[must_use]
 pub fn next(report: &ClusterReport, run: &Run) -> Vec<Next> {
     next_all(&[report], run)
@@ -56,8 +68,19 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
                 format!("{fleet} check --on {on}"),
                 "to see what is in the way and what to do about it (changes nothing)",
             ),
-            Advice::Upgrade => {
+            Advice::Resume => {
                 // A command that was typed for `fleet exec` is for its operator to repeat.
+                let Some(_) = run.target else { continue };
+                (
+                    format!("{fleet} resume {} --on {on}", quote(&run.id)),
+                    "when this run is over and nothing is in the way any more, to go on where it is",
+                )
+            }
+            Advice::Settle => {
+                all.extend(of().filter_map(|report| settle(&fleet, report, run)));
+                continue;
+            }
+            Advice::Upgrade => {
                 let Some(target) = run.target else { continue };
                 let command = match &run.plan {
                     Some(plan) => format!("{fleet} apply {} --on {on}", quote(&printable(&plan.file))),
@@ -67,10 +90,13 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
             }
             Advice::Plan => {
                 let Some(target) = run.target else { continue };
-                let acks: String =
-                    run.acknowledged.iter().map(|id| format!(" --ack {}", quote(id))).collect();
+                let acks = run.acknowledged.iter().flat_map(|id| ["--ack".to_owned(), quote(id)]);
+                let words: Vec<String> = ["plan".to_owned(), format!("--on {on}"), format!("--to {target}")]
+                    .into_iter()
+                    .chain(acks)
+                    .collect();
                 (
-                    format!("{fleet} plan --on {on} --to {target}{acks} --out plan-{}.json", run.id),
+                    format!("{fleet} {} --out plan-{}.json", words.join(" "), run.id),
                     "to plan anew from what is there now, for `fleet apply`",
                 )
             }
@@ -85,7 +111,9 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
 }
 
 /// Refusals that the same command would only meet again: a person has to look and decide first.
-const LOOK_FIRST: [&str; 7] = [
+const LOOK_FIRST: [&str; 9] = [
+    "plan-out-of-order",
+    "stored-plan",
     "development-branch",
     "downgrade",
     "identity-differs",
@@ -102,7 +130,11 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
     }
     match report.failure.as_ref().map(|failure| failure.cause.as_str()) {
         Some("stale-plan") => return &[Advice::Plan],
+        Some("changed-since") => return &[Advice::Check, Advice::Upgrade],
+        Some(ASK) => return &[Advice::Facts, Advice::Verify, Advice::Settle],
         Some("not-in-inventory") => return &[],
+        // No run goes on from a journal of which it does not know the end.
+        Some("damaged-journal" | "unreadable-journal") => return &[Advice::Facts, Advice::Verify],
         _ => {}
     }
     let short =
@@ -112,13 +144,25 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         (Ending::Done, _) => &[Advice::Verify],
         (Ending::NothingToDo, _) => &[],
         (Ending::Refused | Ending::Unreachable, _) | (Ending::Failed, State::Clean) => {
-            &[Advice::Check, Advice::Upgrade]
+            &[Advice::Check, Advice::Resume]
         }
-        (_, State::Clean) => &[Advice::Upgrade],
+        (_, State::Clean) => &[Advice::Resume],
         // All steps are done and a post-check failed: the checks are what to look at.
-        (Ending::Failed, _) if report.failed_step.is_none() => &[Advice::Check, Advice::Verify],
-        _ => &[Advice::Facts, Advice::Verify],
+        (Ending::Failed, _) if report.failed_step.is_none() => {
+            &[Advice::Check, Advice::Verify, Advice::Resume]
+        }
+        _ => &[Advice::Facts, Advice::Verify, Advice::Resume],
     }
+}
+
+fn settle(fleet: &str, report: &ClusterReport, run: &Run) -> Option<Next> {
+    let (cluster, step) = (&report.cluster, report.failed_step.as_ref()?);
+    let settled = quote(&format!("{cluster}:{step}=done"));
+    Some(Next {
+        command: format!("{fleet} resume {} --on {} --settle {settled}", quote(&run.id), quote(cluster)),
+        why: "when you have seen that the step was done; if it was not, with =again in place of =done"
+            .to_owned(),
+    })
 }
 
 fn verify(fleet: &str, report: &ClusterReport) -> Option<Next> {
@@ -150,4 +194,57 @@ pub fn with_places(typed: &[String]) -> String {
         }
     }
     fleet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+    use crate::state::{PlanUsed, SCHEMA};
+    use crate::version::Version;
+
+    fn run(plan: Option<&str>, target: Version) -> Run {
+        Run {
+            schema: SCHEMA,
+            id: "20261122T101500Z-abcd".into(),
+            started: jiff::Timestamp::UNIX_EPOCH,
+            by: "operator@desk".into(),
+            fleet: "0.1.0".into(),
+            typed: ["fleet", "-i", "my fleet", "apply", "a.json"].map(str::to_owned).to_vec(),
+            target: Some(target),
+            clusters: vec!["acme".into()],
+            acknowledged: vec!["pods".into()],
+            plan: plan.map(|file| PlanUsed { file: file.into(), checksum: "sha256:00".into() }),
+        }
+    }
+
+    fn commands(outcome: &Outcome, version_after: Option<&str>, run: &Run) -> Vec<String> {
+        let mut report = ClusterReport::not_begun("acme");
+        report.outcome = Ending::of(outcome);
+        report.failure = outcome.failure().cloned();
+        report.version_after = version_after.map(str::to_owned);
+        next(&report, run).into_iter().map(|next| next.command).collect()
+    }
+
+    #[test]
+    fn a_stale_plan_is_made_anew_and_what_else_was_in_the_way_is_applied_again() {
+        let run = run(Some("my plan.json"), Version::V0_7);
+        let refused = |cause| Outcome::Refused { failure: Failure::new(cause, "why") };
+        let anew = "fleet --inventory 'my fleet' plan --on acme --to 0.7 --ack pods --out plan-20261122T101500Z-abcd.json";
+        assert_eq!(commands(&refused("stale-plan"), None, &run), [anew]);
+        assert_eq!(commands(&refused("not-in-inventory"), None, &run), Vec::<String>::new());
+        let again = commands(&refused("check-pods"), None, &run);
+        assert_eq!(again[1], "fleet --inventory 'my fleet' apply 'my plan.json' --on acme");
+    }
+
+    #[test]
+    fn a_plan_that_ends_below_the_target_is_followed_by_one_for_the_rest() {
+        let anew = |plan, target| {
+            let commands = commands(&Outcome::Done, Some("0.7"), &run(plan, target));
+            commands.iter().any(|command| command.contains(&format!(" plan --on acme --to {target}")))
+        };
+        assert!(anew(Some("a.json"), Version::V0_8));
+        assert!(!anew(Some("a.json"), Version::V0_7));
+        assert!(!anew(None, Version::V0_8));
+    }
 }

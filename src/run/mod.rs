@@ -27,11 +27,13 @@ mod redo;
 mod resume;
 pub mod scribe;
 mod truce;
+mod turn;
 pub mod wait;
 
 pub use fenced::Fenced;
 pub use keep::done;
 pub use position::Position;
+pub use redo::ASK;
 pub use resume::Start;
 use resume::Taken;
 pub use scribe::{Scribe, Trouble};
@@ -261,9 +263,9 @@ pub async fn carry_out<R: Remote>(
         run: wish.folder.run(),
         spool: wish.cluster.paths.spool.clone(),
         reconnect: wish.cluster.host.reconnect,
+        held: false,
     };
     let mut left = from.dirty.clone().map_or(Left::Clean, |at| Left::Dirty { at });
-    let mut held = false;
     let mut ended = Ok(());
     for step in &steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.
@@ -271,12 +273,17 @@ pub async fn carry_out<R: Remote>(
             ended = Err(Outcome::Interrupted { state: left.clone() });
             break;
         }
+        // Not with k3s stopped, and no part of the step's time.
+        let Some(_turn) = turn::wait(remote, step, wish.stop, journal).await? else {
+            ended = Err(Outcome::Interrupted { state: left.clone() });
+            break;
+        };
         if step.needs_proof() {
             left = Left::Dirty { at: step.id.clone() };
             remote.changes();
         }
         // Tried is as good as done here: a hold that failed in its middle has held something.
-        held |= matches!(step.action, Action::Hold(_));
+        ground.held |= matches!(step.action, Action::Hold(_));
         ended = match from.standing(&step.id) {
             Some(standing) => ground.go_on(remote, step, standing, &rung, &left, journal).await?,
             None => ground.do_step(remote, step, &rung, &left, journal).await?,
@@ -284,10 +291,12 @@ pub async fn carry_out<R: Remote>(
         if ended.is_err() {
             break;
         }
-        held &= !matches!(step.action, Action::GiveBack(_));
+        ground.held &= !matches!(step.action, Action::GiveBack(_));
     }
     // Whatever came in between: what is only for the time of the run is given back, or its own end says that it was not.
-    if held && let Some(step) = plan.steps.iter().find(|step| matches!(step.action, Action::GiveBack(_))) {
+    if ground.held
+        && let Some(step) = plan.steps.iter().find(|step| matches!(step.action, Action::GiveBack(_)))
+    {
         ended = ended.and(ground.do_step(remote, step, &rung, &left, journal).await?);
     }
     Ok(ended)
@@ -310,6 +319,8 @@ struct Ground {
     spool: String,
     /// How long making a lost line again may take, besides what the steps themselves may.
     reconnect: Duration,
+    /// Whether what the cluster does by itself is held, or was tried to be.
+    held: bool,
 }
 
 impl Ground {
@@ -336,7 +347,10 @@ impl Ground {
         let log = rung.join(step_log(&step.id));
         let done = {
             let mut scribe = Scribe::new(journal, &step.id, &log)?;
-            self.act(remote, step, &mut scribe).await
+            match self.keep(remote, step, &mut scribe).await {
+                Ok(()) => self.act(remote, step, &mut scribe).await,
+                over => over,
+            }
         };
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (end, outcome) = match done {
@@ -354,6 +368,14 @@ impl Ground {
         Ok(outcome)
     }
 
+    /// Tells the host that the run lives, where it waits for that.
+    async fn keep<R: Remote>(&self, remote: &R, step: &Step, scribe: &mut Scribe<'_>) -> Result<(), Trouble> {
+        if !self.held || matches!(step.action, Action::Hold(_) | Action::GiveBack(_)) {
+            return Ok(());
+        }
+        truce::keep(remote, &self.spool, step.deadline, scribe).await
+    }
+
     /// Does one step. A step that changes the cluster needs the proof, the copy alone excepted (promise M8).
     async fn act<R: Remote>(
         &mut self,
@@ -365,11 +387,6 @@ impl Ground {
             let failure = Failure::new("backup-not-proven", format!("{} needs a proven backup", step.id));
             return Err(Trouble::Failed(failure));
         }
-        // A copy waits for its turn here, not with k3s stopped; and waiting is no part of its time.
-        let _turn = match step.action {
-            Action::Backup(_) => Some(remote.turn().await),
-            _ => None,
-        };
         self.settle(remote, step, scribe).await
     }
 

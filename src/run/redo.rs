@@ -197,7 +197,7 @@ impl Ground {
 }
 
 /// The cause of a step that a person must settle.
-pub(crate) const ASK: &str = "ask-a-person";
+pub const ASK: &str = "ask-a-person";
 
 /// How long a cluster may take to answer whether a step was done.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20 * 60);
@@ -310,6 +310,7 @@ mod tests {
             run: String::new(),
             spool: String::new(),
             reconnect: Duration::ZERO,
+            held: false,
         };
         let step = Step::new("to-0.7/step", "Do it", class, Action::Run(Command::new("do it"))).redo(redo);
         let host = Script(Mutex::new(answers.into()));

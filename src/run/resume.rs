@@ -100,7 +100,7 @@ pub(super) async fn take_up<R: Remote>(
         Ok(facts) => facts,
         Err(error) => return Ok(Err(from.truth(unasked(&error)))),
     };
-    if let Some(failure) = planner::mistaken(&facts, wish.cluster) {
+    if let Some(failure) = planner::mistaken(&who(&facts, &before), wish.cluster) {
         return Ok(Err(Outcome::Refused { failure }));
     }
     let saved = rung.backup.as_ref().and_then(|backup| find(wish, backup));
@@ -118,6 +118,9 @@ pub(super) async fn take_up<R: Remote>(
         let start = Start { folder, steps, from: rung.clone() };
         return Ok(Ok(Taken::Up(Box::new(Up { plan, before, start }))));
     }
+    if let Some(failure) = exchanged(&facts, &before) {
+        return Ok(Err(Outcome::Refused { failure }));
+    }
     let needs = plan.steps.iter().any(|step| step.needs_proof() && !rung.is_done(&step.id));
     let (folder, anew) = match (whole, saved) {
         (Some(folder), _) => (folder, None),
@@ -131,6 +134,16 @@ pub(super) async fn take_up<R: Remote>(
         Some((step, failure)) => Err(Outcome::Failed { step: Some(step), state: from.left(), failure }),
         None => Ok(Taken::Up(Box::new(Up { plan, before, start }))),
     })
+}
+
+/// What tells whose cluster it is. Within a rung the secret with the domain may be away: then the domain is what it was before, if the
+/// cluster is.
+fn who(facts: &Facts, before: &Facts) -> Facts {
+    let of = |facts: &Facts| facts.identity.get().ok().map(|identity| identity.cluster_uid.clone());
+    let told = facts.variables.get().is_ok_and(|variables| !variables.domain.is_empty());
+    let same = of(facts).is_some_and(|uid| !uid.is_empty()) && of(facts) == of(before);
+    let variables = if !told && same { &before.variables } else { &facts.variables };
+    Facts { identity: facts.identity.clone(), variables: variables.clone(), ..Facts::default() }
 }
 
 /// The plan of a rung and the facts from before it, as they were stored.
@@ -161,6 +174,19 @@ fn stored(wish: Wish<'_>, rung: &Rung) -> Result<(Plan, Facts), Failure> {
         Some(failure) => Err(failure),
         None => Ok((plan, before)),
     }
+}
+
+/// Why a host is not the one of which the rung was begun, whatever the inventory pins.
+fn exchanged(now: &Facts, before: &Facts) -> Option<Failure> {
+    let (now, before) = (now.identity.get().ok()?, before.identity.get().ok()?);
+    let same = now.cluster_uid == before.cluster_uid && now.machine_id == before.machine_id;
+    (!same).then(|| {
+        let message = format!(
+            "the rung was begun on machine {} with cluster {}, and this is machine {} with cluster {}",
+            before.machine_id, before.cluster_uid, now.machine_id, now.cluster_uid
+        );
+        Failure::new("identity-differs", message).read("docs/inventory.md#identity")
+    })
 }
 
 /// Who changed a host last, as its spool tells.
