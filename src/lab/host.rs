@@ -71,6 +71,8 @@ pub struct Host {
     pub(super) poked: Notify,
     commands: Mutex<Vec<String>>,
     connections: AtomicUsize,
+    /// How often it was started anew.
+    pub(super) reboots: AtomicUsize,
     /// The SSH port.
     pub ssh: Port,
     /// The API's port.
@@ -94,6 +96,7 @@ impl Host {
             poked: Notify::new(),
             commands: Mutex::default(),
             connections: AtomicUsize::new(0),
+            reboots: AtomicUsize::new(0),
             ssh: Port::take()?,
             api: Port::take()?,
             spec,
