@@ -1,4 +1,4 @@
-//! How times, sizes and numbers are written, everywhere.
+//! How times, sizes and numbers are written, everywhere, and which known word a mistyped one was meant to be.
 
 use std::fmt::Write as _;
 
@@ -117,6 +117,18 @@ pub fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
+/// The word that was probably meant: the nearest of the known ones, if one is near.
+#[must_use]
+pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,5 +197,11 @@ mod tests {
         assert_eq!(between(late, early), 0);
         assert_eq!(moment(late), "2026-11-22 10:00:01Z");
         assert_eq!(clock(late), "10:00:01");
+    }
+
+    #[test]
+    fn a_near_word_is_suggested_and_a_far_one_is_not() {
+        assert_eq!(meant("adress", ["address", "agent"]), Some("address"));
+        assert_eq!(meant("frobnicate", ["address", "agent"]), None);
     }
 }

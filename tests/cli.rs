@@ -25,7 +25,7 @@ fn every_exit_code_means_what_the_table_says() {
         HostSpec::new("doubtful").fault(Fault::ConnectionDropsAfter("patch gitrepositories".into())),
         HostSpec::new("failing").fault(Fault::CommandFails("tar -C".into())),
     ]);
-    never_again(&bench, "doubtful");
+    bench.never_again("doubtful");
     let table: [(&[&str], i32); 24] = [
         (&["--version"], 0),
         (&["--help"], 0),
@@ -63,15 +63,6 @@ fn every_exit_code_means_what_the_table_says() {
     }
 }
 
-/// A lost connection to this host is not made again.
-fn never_again(bench: &Bench, name: &str) {
-    let inventory = bench.lab.inventory().join("lab.toml");
-    let text = fs::read_to_string(&inventory).unwrap();
-    let table = format!("[clusters.\"{name}\"]\n");
-    assert_eq!(text.matches(&table).count(), 1, "{text}");
-    fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = 0\n"))).unwrap();
-}
-
 #[test]
 fn wrong_input_is_said_with_what_to_do_and_contacts_nobody() {
     let bench = Bench::new(vec![HostSpec::new("bakery"), HostSpec::new("bikes")]);
@@ -86,7 +77,10 @@ fn wrong_input_is_said_with_what_to_do_and_contacts_nobody() {
         (&["upgrade", "--all", "--max-hosts", "1"], &["2", "--max-hosts"]),
         (&["upgrade", "--all", "--to", "0.9"], &["0.9"]),
         (&["upgrade", "--all", "--ack", "podz"], &["--ack podz", "did you mean pods?", "docs/checks.md"]),
-        (&["check", "--all", "--ack", "everything"], &["--ack everything"]),
+        (
+            &["check", "--all", "--ack", "everything"],
+            &["--ack everything: there is no such check. See docs/checks.md"],
+        ),
         (&["report", "last"], &["there are no runs", "fleet upgrade"]),
         (&["report", "../../etc"], &["there are no runs"]),
         (&["backup", "verify", "nobody"], &["nobody"]),

@@ -316,7 +316,7 @@ fn a_host_that_fails_in_any_step_stops_there_and_the_others_are_done() {
     let bench = Bench::new(specs);
     for step in &steps {
         if matches!(fault_in(step), Some(Fault::ConnectionDropsAt(_))) {
-            never_again(&bench, &host_of(step));
+            bench.never_again(&host_of(step));
         }
     }
     alter_archives(bench.host(&host_of("backup/prove")));
@@ -436,7 +436,7 @@ fn a_host_that_stays_away_is_lost_before_a_change_and_in_doubt_in_the_middle_of_
         night("changed").fault(Fault::ConnectionDropsAfter("patch gitrepo".to_owned())),
     ]);
     for name in ["asked", "stopped", "changed"] {
-        never_again(&bench, name);
+        bench.never_again(name);
     }
     bench.upgrade(&["--all"]).ends(6);
     let asked = bench.report("asked");
@@ -454,15 +454,6 @@ fn a_host_that_stays_away_is_lost_before_a_change_and_in_doubt_in_the_middle_of_
     assert_eq!(power(stopped), Power::Stopped, "nothing could start it yet");
     the_lease_is_over(stopped);
     until("k3s runs", || power(stopped) == Power::Running);
-}
-
-/// A lost connection to this host is not made again.
-fn never_again(bench: &Bench, name: &str) {
-    let inventory = bench.lab.inventory().join("lab.toml");
-    let text = fs::read_to_string(&inventory).unwrap();
-    let table = format!("[clusters.\"{name}\"]\n");
-    assert_eq!(text.matches(&table).count(), 1, "{text}");
-    fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = 0\n"))).unwrap();
 }
 
 /// Minutes pass for the watchdog: its lease is a file on the host.

@@ -83,6 +83,7 @@ fn unknown(wanted: &str, ids: &[String], root: &str) -> String {
         );
     }
     let mut message = format!("there is no run {wanted:?} in {root}");
+    // Ids of one month are all alike: they must be nearer than words are for `form::meant`.
     let nearest = ids
         .iter()
         .map(|id| (strsim::jaro_winkler(id, wanted), id))

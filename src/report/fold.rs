@@ -57,6 +57,7 @@ impl ClusterReport {
             JournalError::Unreadable { source, .. } => {
                 ([].as_slice(), "unreadable-journal", format!("its journal cannot be read: {source}"))
             }
+            other => ([].as_slice(), "unreadable-journal", format!("its journal cannot be read: {other}")),
         };
         let mut report = Self::fold(cluster, whole);
         let mut changes = Changes::default();

@@ -134,11 +134,7 @@ fn jump(number: usize, channels: [usize; 3]) -> Option<Arc<Host>> {
 /// Everything whose cap a cluster counts against.
 fn keys(cluster: &Cluster) -> Vec<String> {
     let mut keys = vec!["all".to_owned(), cluster.group.clone()];
-    let mut host = &cluster.host;
-    while let Some(jump) = &host.jump {
-        keys.push(jump.name.clone());
-        host = jump;
-    }
+    keys.extend(cluster.host.way().map(|jump| jump.name.clone()));
     keys
 }
 

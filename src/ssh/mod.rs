@@ -114,8 +114,7 @@ fn unreachable(host: &Host, why: impl Into<String>) -> RemoteError {
 
 /// A host for people: `root@203.0.113.7:22`, behind jump hosts with its name and theirs, the nearest to it first.
 fn named(host: &Host) -> String {
-    let hops = std::iter::successors(host.jump.as_deref(), |hop| hop.jump.as_deref());
-    let hops: Vec<&str> = hops.map(|hop| hop.name.as_str()).collect();
+    let hops: Vec<&str> = host.way().map(|hop| hop.name.as_str()).collect();
     if hops.is_empty() {
         host.login()
     } else {

@@ -93,6 +93,15 @@ impl Bench {
             .unwrap()
     }
 
+    /// A lost connection to this host is not made again.
+    pub(crate) fn never_again(&self, name: &str) {
+        let inventory = self.lab.inventory().join("lab.toml");
+        let text = fs::read_to_string(&inventory).unwrap();
+        let table = format!("[clusters.\"{name}\"]\n");
+        assert_eq!(text.matches(&table).count(), 1, "{text}");
+        fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = 0\n"))).unwrap();
+    }
+
     pub(crate) fn journal(&self, cluster: &str) -> Vec<Event> {
         journal::read(&self.run().join(cluster).join("journal.ndjson")).unwrap()
     }

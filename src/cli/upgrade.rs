@@ -1,0 +1,76 @@
+//! An upgrade, what it may take and how much may go wrong.
+
+use clap::Args;
+
+use super::{SelectArgs, at_least_one};
+use crate::form::parse_bytes;
+use crate::rollout::Budget;
+use crate::ssh::{Limits, MOST_AHEAD};
+use crate::version::Version;
+
+/// What may be taken of the network.
+#[derive(Debug, Clone, Args)]
+pub struct NetworkArgs {
+    /// How many clusters send their data for the backup at once; the others wait before k3s is stopped.
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    pub streams: Option<usize>,
+    /// Bytes per second that all such data together may take: 500K, 20M, 1G.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub bandwidth: Option<u64>,
+    /// Bytes that a host may send ahead, 64K to 16M; 4M if left out. For long lines: 16M is 160 MB/s at 100 ms.
+    #[arg(long, value_name = "BYTES", value_parser = window)]
+    pub window: Option<u32>,
+}
+
+/// Bytes of a window.
+fn window(text: &str) -> Result<u32, String> {
+    let bytes = parse_bytes(text)?;
+    let fits = u32::try_from(bytes).ok().filter(|bytes| (64 << 10..=MOST_AHEAD).contains(bytes));
+    fits.ok_or_else(|| "a window has 64K to 16M".to_owned())
+}
+
+impl From<&NetworkArgs> for Limits {
+    fn from(args: &NetworkArgs) -> Self {
+        Self { streams: args.streams, bandwidth: args.bandwidth, window: args.window }
+    }
+}
+
+/// `fleet upgrade`
+#[derive(Debug, Args)]
+pub struct UpgradeArgs {
+    /// Which clusters.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The version to go to.
+    #[arg(long, value_name = "VERSION", default_value = "0.7")]
+    pub to: Version,
+    /// Acknowledge a warning by the check's id; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
+    pub parallel: usize,
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// How much may go wrong.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+}
+
+/// How much may go wrong before nothing new is begun.
+#[derive(Debug, Clone, Args)]
+pub struct BudgetArgs {
+    /// Begin nothing new once more than N clusters have failed or are in doubt; those under way count as if they might. No limit if left out.
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<usize>,
+    /// Begin nothing new once more than N clusters could not be reached. No limit if left out.
+    #[arg(long, value_name = "N")]
+    pub max_unreachable: Option<usize>,
+}
+
+impl From<&BudgetArgs> for Budget {
+    fn from(args: &BudgetArgs) -> Self {
+        Self::new(args.max_failures, args.max_unreachable)
+    }
+}
