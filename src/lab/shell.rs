@@ -95,7 +95,9 @@ fn end_all(home: &Path) -> io::Result<()> {
         for entry in fs::read_dir("/proc")?.flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
             // One that has ended meanwhile, or is another user's, has no readable environment.
-            let (Some(pid), Ok(environment)) = (pid, fs::read(entry.path().join("environ"))) else { continue };
+            let (Some(pid), Ok(environment)) = (pid, fs::read(entry.path().join("environ"))) else {
+                continue;
+            };
             if environment.split(|byte| *byte == 0).any(|word| word == home.as_bytes()) {
                 found = true;
                 let _ = kill_process(pid, Signal::KILL);
