@@ -944,7 +944,8 @@ async fn a_plan_with_a_job_is_carried_out_and_its_text_says_that_the_host_has_it
     };
     let rung = folder.rung(&plan.migration).unwrap();
     let mut journal = Journal::create(&folder.journal(), "acme", None).unwrap();
-    let done = fleet::run::carry_out(&session, &plan, wish, &rung, &mut journal).await.unwrap();
+    let start = fleet::run::Start::anew(wish, &plan, &mut journal).unwrap();
+    let done = fleet::run::carry_out(&session, &plan, wish, start, &mut journal).await.unwrap();
     assert_eq!(done, Ok(()));
     assert!(read(rung.join("steps/to-0.7-long.log")).contains("\ncounted\n# exit status 0\n"));
     let ended = journal::read(&folder.journal()).unwrap();

@@ -21,7 +21,7 @@ pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
 pub use lab::{LabSub, LabUpArgs, RehearseArgs};
 pub use runs::ReportArgs;
-pub use upgrade::{BudgetArgs, NetworkArgs, UpgradeArgs};
+pub use upgrade::{BudgetArgs, NetworkArgs, ResumeArgs, UpgradeArgs};
 
 /// Upgrade many Stackspin clusters at once over SSH.
 #[derive(Debug, Parser)]
@@ -64,6 +64,8 @@ pub enum Sub {
     Plan(PlanArgs),
     /// Back up, prove, migrate and post-check.
     Upgrade(UpgradeArgs),
+    /// Go on with a run that was cut off, stopped, or did not come to its end everywhere.
+    Resume(ResumeArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
     /// Look at backups.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{SelectArgs, at_least_one};
 use crate::form::parse_bytes;
-use crate::rollout::Budget;
+use crate::rollout::{Budget, Settled};
 use crate::ssh::{Limits, MOST_AHEAD};
 use crate::version::Version;
 
@@ -56,6 +56,39 @@ pub struct UpgradeArgs {
     /// How much may go wrong.
     #[command(flatten)]
     pub budget: BudgetArgs,
+}
+
+/// `fleet resume`
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run's id, or `last`.
+    pub run: String,
+    /// Of its clusters only these, by name, group or @tag, joined by commas; `!` in front leaves out: web,@canary,!acme.
+    #[arg(long, value_name = "TERMS", value_delimiter = ',', allow_hyphen_values = true)]
+    pub on: Vec<String>,
+    /// What a person has found out about a step in doubt: it was done, or it is to be done again; may be given often.
+    #[arg(long, value_name = "CLUSTER:STEP=done|again", value_parser = settled)]
+    pub settle: Vec<Settled>,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
+    pub parallel: usize,
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// How much may go wrong.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+}
+
+/// `acme:to-0.7/switch-branch=done`
+fn settled(text: &str) -> Result<Settled, String> {
+    let parts = text.split_once(':').and_then(|(cluster, rest)| Some((cluster, rest.rsplit_once('=')?)));
+    match parts {
+        Some((cluster, (step, word @ ("done" | "again")))) => {
+            Ok(Settled { cluster: cluster.to_owned(), step: step.to_owned(), done: word == "done" })
+        }
+        _ => Err("say which step of which cluster, and what is true of it: acme:to-0.7/switch-branch=done, or =again".to_owned()),
+    }
 }
 
 /// How much may go wrong before nothing new is begun.

@@ -16,6 +16,7 @@ mod output;
 mod plan;
 mod rehearse;
 mod report;
+mod resume;
 mod runs;
 mod select;
 mod stop;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Check(args) => check::run(&cli, args).await,
         Sub::Plan(args) => plan::run(&cli, args).await,
         Sub::Upgrade(args) => upgrade::run(&cli, args).await,
+        Sub::Resume(args) => resume::run(&cli, args).await,
         Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,

@@ -55,7 +55,7 @@ const fn rank(exit: Exit) -> u8 {
 }
 
 /// The folder of the run that was named. A path is never made from what was typed: only runs that are there are found.
-fn find(cli: &Cli, wanted: &str) -> Result<RunFolder, Trouble> {
+pub(super) fn find(cli: &Cli, wanted: &str) -> Result<RunFolder, Trouble> {
     let runs = runs(&cli.runs)?;
     let ids: Vec<String> =
         runs.iter().filter_map(|(folder, _)| Some(folder.path().file_name()?.to_str()?.to_owned())).collect();

@@ -15,7 +15,7 @@ use crate::cli::{Cli, UpgradeArgs};
 use crate::form;
 use crate::inventory::Cluster;
 use crate::report::screen;
-use crate::rollout::{Budget, Caps, Rollout};
+use crate::rollout::{Budget, Caps, Resumed, Rollout};
 use crate::ssh::{Limits, Network};
 use crate::state::{Run, RunFolder, SCHEMA};
 use crate::version::Version;
@@ -53,11 +53,27 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
     Ok(exit)
 }
 
-/// Does it, shows it while it goes on, writes the reports and prints the table.
+/// Begins a new run and works on its clusters.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
-    let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed } = wanted;
+    let folder = begin_run(
+        &wanted.runs,
+        wanted.typed.clone(),
+        Some(wanted.target),
+        &wanted.clusters,
+        wanted.acknowledged.clone(),
+    )?;
+    let exit = work(wanted, &folder, None).await?;
+    Ok((folder, exit))
+}
+
+/// Works on the clusters of a run, new or gone on with, shows it, writes the reports and prints the table.
+pub(super) async fn work(
+    wanted: Wanted,
+    folder: &RunFolder,
+    resumed: Option<Resumed>,
+) -> Result<Exit, Trouble> {
+    let Wanted { clusters, target, acknowledged, caps, budget, limits, backups, .. } = wanted;
     let mut told = Told::listen()?;
-    let folder = begin_run(&runs, typed, Some(target), &clusters, acknowledged.clone())?;
 
     let (listener, events) = unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));
@@ -72,17 +88,18 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
         network: Network::new(limits),
         listener,
         stop: Arc::clone(&stop),
+        resumed,
     };
     let stopping = Notify::new();
     let show = crate::report::live::show(events, count, &stopping);
     let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
     let results = until_let_go(work, &mut told, &stop, &stopping).await;
 
-    let fleet = crate::report::write(&folder)?;
+    let fleet = crate::report::write(folder)?;
     output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
-    let Some(results) = results else { return Ok((folder, Exit::Interrupted)) };
+    let Some(results) = results else { return Ok(Exit::Interrupted) };
     untroubled(results)?;
-    Ok((folder, report::exit_of(&fleet)))
+    Ok(report::exit_of(&fleet))
 }
 
 /// Makes the folder of a new run.
@@ -119,7 +136,7 @@ pub(super) fn untroubled<T>(results: BTreeMap<String, Result<T, String>>) -> Res
 }
 
 /// User and machine, for the run's record.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))

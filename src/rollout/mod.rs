@@ -10,7 +10,7 @@ pub use budget::Budget;
 pub use exec::{Answer, Answers, Exec, STEP};
 pub use survey::survey;
 pub use turns::Caps;
-pub use upgrade::Rollout;
+pub use upgrade::{Resumed, Rollout, Settled};
 
 #[cfg(test)]
 mod tests;

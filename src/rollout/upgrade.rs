@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Budget, Caps, each_within};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
-use crate::run::{self, Wish};
+use crate::run::{self, Position, Wish};
 use crate::ssh::Network;
 use crate::state::{ClusterFolder, RunFolder};
 use crate::version::Version;
@@ -37,6 +38,28 @@ pub struct Rollout {
     pub listener: UnboundedSender<Event>,
     /// Set when the operator asks to stop: nothing new is started, what is under way goes to its next safe point.
     pub stop: Arc<AtomicBool>,
+    /// Who goes on with the run, where it is not a new one.
+    pub resumed: Option<Resumed>,
+}
+
+/// A run that is gone on with.
+#[derive(Debug, Clone)]
+pub struct Resumed {
+    /// User and machine.
+    pub by: String,
+    /// What the operator knows of steps in doubt.
+    pub settled: Vec<Settled>,
+}
+
+/// A step in doubt that an operator settles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The cluster.
+    pub cluster: String,
+    /// The step.
+    pub step: String,
+    /// Whether it was done; otherwise it is to be done again.
+    pub done: bool,
 }
 
 impl Rollout {
@@ -65,29 +88,53 @@ impl Rollout {
 
     async fn journalled(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
         let folder = self.run.cluster(&cluster.name)?;
-        let mut journal = Journal::create(&folder.journal(), &cluster.name, Some(self.listener.clone()))?;
+        let (mut journal, from) = self.open(cluster, &folder)?;
         let outcome = if self.stop.load(Ordering::Relaxed) {
-            Outcome::Interrupted { state: Left::Clean }
+            from.truth(Outcome::Interrupted { state: Left::Clean })
         } else if let Some(failure) = self.budget.exceeded() {
-            Outcome::Halted { failure }
+            from.truth(Outcome::Halted { failure })
         } else {
-            self.connected(cluster, &folder, &mut journal).await?
+            self.connected(cluster, &folder, &from, &mut journal).await?
         };
         journal.record(What::Finished { outcome: outcome.clone() })?;
         self.budget.take(&outcome);
         Ok(outcome)
     }
 
+    /// The cluster's journal: a new one, or that of the process before, and where it ends.
+    fn open(&self, cluster: &Cluster, folder: &ClusterFolder) -> std::io::Result<(Journal, Position)> {
+        let (path, listener) = (folder.journal(), Some(self.listener.clone()));
+        let Some(resumed) = self.resumed.as_ref().filter(|_| path.exists()) else {
+            return Ok((Journal::create(&path, &cluster.name, listener)?, Position::default()));
+        };
+        let (mut journal, events) =
+            Journal::reopen(&path, &cluster.name, listener).map_err(std::io::Error::other)?;
+        let mut position = Position::of(&events);
+        let settled = resumed.settled.iter().filter(|settled| settled.cluster == cluster.name);
+        let (by, fleet) = (resumed.by.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        let settled = settled.map(|Settled { step, done, .. }| What::Settled {
+            step: step.clone(),
+            done: *done,
+            by: by.clone(),
+        });
+        for what in std::iter::once(What::Resumed { by: by.clone(), fleet }).chain(settled) {
+            position.take(&what, Timestamp::now());
+            journal.record(what)?;
+        }
+        Ok((journal, position))
+    }
+
     async fn connected(
         &self,
         cluster: &Cluster,
         folder: &ClusterFolder,
+        from: &Position,
         journal: &mut Journal,
     ) -> std::io::Result<Outcome> {
         journal.record(What::Begun { address: cluster.login() })?;
         let session = match self.network.connect(&cluster.host).await {
             Ok(session) => session,
-            Err(error) => return Ok(run::unasked(&error)),
+            Err(error) => return Ok(from.truth(run::unasked(&error))),
         };
         journal.record(What::Connected { host_key: session.host_key().to_owned() })?;
         let wish = Wish {
@@ -98,7 +145,7 @@ impl Rollout {
             backups: &self.backups,
             stop: &self.stop,
         };
-        let outcome = run::climb(&session, wish, journal).await;
+        let outcome = run::climb(&session, wish, from, journal).await;
         session.close().await;
         outcome
     }

@@ -85,6 +85,19 @@ pub async fn carry<R: Remote>(
     Err(follow.doubt("job-gone", &said))
 }
 
+/// Removes what the host keeps of a step's job, so that it is started anew. One that runs is left alone, and re-attached to.
+pub(super) async fn forget<R: Remote>(
+    remote: &R,
+    step: &Step,
+    command: &Command,
+    place: Place<'_>,
+    scribe: &mut Scribe<'_>,
+) {
+    let job = Job::new(place.spool, place.run, &step.id, command, step.deadline);
+    // Where the host cannot be asked now, what comes next tells.
+    let _ = scribe.quietly(remote, &job.clean()).await;
+}
+
 /// What became of a job.
 enum Came {
     /// The host wrote its end down.

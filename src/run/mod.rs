@@ -4,31 +4,32 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use crate::backup::{self, Folder, Proven};
 use crate::checks;
 use crate::event::{Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
 use crate::facts::{self, Facts, Installed};
 use crate::files::write_json;
-use crate::form;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::plan::{Action, Plan, Step};
 use crate::planner::{self, Planned};
-use crate::remote::{MOST_ASKED, Remote, RemoteError, printable};
+use crate::remote::{Remote, RemoteError, printable};
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 pub mod copy;
 pub mod job;
 pub mod objects;
+pub mod position;
 mod redo;
+mod resume;
 pub mod scribe;
 mod truce;
 pub mod wait;
 
-use redo::Again;
+pub use position::Position;
+pub use resume::Start;
+use resume::Taken;
 pub use scribe::{Scribe, Trouble};
 
 /// What the operator wants of one cluster, and where things are kept.
@@ -48,14 +49,27 @@ pub struct Wish<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Takes one cluster to the target, rung by rung. The cluster's trouble is an [`Outcome`]; `Err` is this machine's own: the journal or
-/// the run folder cannot be written.
-pub async fn climb<R: Remote>(remote: &R, wish: Wish<'_>, journal: &mut Journal) -> std::io::Result<Outcome> {
-    let mut before = match gather(remote, wish, When::Before, journal).await? {
-        Ok(facts) => facts,
-        Err(error) => return Ok(unasked(&error)),
+/// Takes one cluster to the target, rung by rung, from where its journal ends. The cluster's trouble is an [`Outcome`]; `Err` is this
+/// machine's own: the journal or the run folder cannot be written.
+pub async fn climb<R: Remote>(
+    remote: &R,
+    wish: Wish<'_>,
+    from: &Position,
+    journal: &mut Journal,
+) -> std::io::Result<Outcome> {
+    let mut climbed = from.climbed;
+    let mut before = match resume::take_up(remote, wish, from, journal).await? {
+        Err(outcome) => return Ok(outcome),
+        Ok(Taken::Nothing(facts)) => *facts,
+        Ok(Taken::Up(up)) => match finish(remote, wish, &up.plan, &up.before, up.start, journal).await? {
+            Err(outcome) => return Ok(outcome),
+            Ok(_) if up.plan.to >= wish.target => return Ok(Outcome::Done),
+            Ok(after) => {
+                climbed = true;
+                after
+            }
+        },
     };
-    let mut climbed = false;
     loop {
         if wish.stop.load(Ordering::Relaxed) {
             return Ok(Outcome::Interrupted { state: Left::Clean });
@@ -69,31 +83,47 @@ pub async fn climb<R: Remote>(remote: &R, wish: Wish<'_>, journal: &mut Journal)
         write_json(&rung.join("before.json"), &before)?;
         write_json(&rung.join("plan.json"), &*plan)?;
         journal.record(What::planned(&plan))?;
-        if let Err(outcome) = carry_out(remote, &plan, wish, &rung, journal).await? {
-            return Ok(outcome);
-        }
-        let state = Left::Dirty { at: plan.steps.last().map_or_else(String::new, |step| step.id.clone()) };
-        let after = match gather(remote, wish, When::After, journal).await? {
-            Ok(facts) => facts,
-            // The rung is done; whether it is well is not known.
-            Err(error) => {
-                let failure =
-                    Failure::new(error.kind(), format!("the post-checks could not be made: {error}"));
-                return Ok(Outcome::Failed { step: None, state, failure });
-            }
+        let start = Start::anew(wish, &plan, journal)?;
+        let after = match finish(remote, wish, &plan, &before, start, journal).await? {
+            Ok(after) => after,
+            Err(outcome) => return Ok(outcome),
         };
-        write_json(&rung.join("after.json"), &after)?;
-        let verdicts = checks::judge_all(Some(&before), &after, wish.acknowledged);
-        journal.record(What::Judged { when: When::After, verdicts: verdicts.clone() })?;
-        if let Some(failure) = blocked(&verdicts) {
-            return Ok(Outcome::Failed { step: None, state, failure });
-        }
         climbed = true;
         if plan.to >= wish.target {
             return Ok(Outcome::Done);
         }
         before = after;
     }
+}
+
+/// Carries out the steps of a rung and judges the cluster after them; the facts that the next rung begins with.
+async fn finish<R: Remote>(
+    remote: &R,
+    wish: Wish<'_>,
+    plan: &Plan,
+    before: &Facts,
+    start: Start,
+    journal: &mut Journal,
+) -> std::io::Result<Result<Facts, Outcome>> {
+    if let Err(outcome) = carry_out(remote, plan, wish, start, journal).await? {
+        return Ok(Err(outcome));
+    }
+    let state = Left::Dirty { at: plan.steps.last().map_or_else(String::new, |step| step.id.clone()) };
+    let after = match gather(remote, wish, When::After, journal).await? {
+        Ok(facts) => facts,
+        // The rung is done; whether it is well is not known.
+        Err(error) => {
+            let failure = Failure::new(error.kind(), format!("the post-checks could not be made: {error}"));
+            return Ok(Err(Outcome::Failed { step: None, state, failure }));
+        }
+    };
+    write_json(&wish.folder.rung(&plan.migration)?.join("after.json"), &after)?;
+    let verdicts = checks::judge_all(Some(before), &after, wish.acknowledged);
+    journal.record(What::Judged { when: When::After, verdicts: verdicts.clone() })?;
+    Ok(match blocked(&verdicts) {
+        Some(failure) => Err(Outcome::Failed { step: None, state, failure }),
+        None => Ok(after),
+    })
 }
 
 /// Judges the checks and plans the next rung; `Err` is the outcome when there is none.
@@ -195,30 +225,30 @@ fn blocked(verdicts: &[Judgement]) -> Option<Failure> {
     )
 }
 
-/// Carries out the steps of a plan in order; the first that does not come to its end stops the cluster.
+/// Carries out the steps of a plan in order, from where it is to be begun; the first that does not come to its end stops the cluster.
 pub async fn carry_out<R: Remote>(
     remote: &R,
     plan: &Plan,
     wish: Wish<'_>,
-    rung: &Path,
+    start: Start,
     journal: &mut Journal,
 ) -> std::io::Result<Result<(), Outcome>> {
-    if let Some(step) = plan.changes_before_proof() {
-        // Never true of a plan that the planner made; a stored one may have been edited.
-        let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
-        return Ok(Err(Outcome::Refused { failure: Failure::new("plan-out-of-order", message) }));
+    if let Some(failure) = out_of_order(plan) {
+        return Ok(Err(Outcome::Refused { failure }));
     }
+    let Start { folder, steps, from } = start;
+    let rung = wish.folder.rung(&plan.migration)?;
     let mut ground = Ground {
-        folder: Folder::create(wish.backups, &wish.cluster.name, &form::id(Timestamp::now()))?,
+        folder,
         proven: None,
         run: wish.folder.run(),
         spool: wish.cluster.paths.spool.clone(),
         reconnect: wish.cluster.host.reconnect,
     };
-    let mut left = Left::Clean;
+    let mut left = from.dirty.clone().map_or(Left::Clean, |at| Left::Dirty { at });
     let mut held = false;
     let mut ended = Ok(());
-    for step in &plan.steps {
+    for step in &steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.
         if left == Left::Clean && wish.stop.load(Ordering::Relaxed) {
             ended = Err(Outcome::Interrupted { state: left.clone() });
@@ -229,7 +259,10 @@ pub async fn carry_out<R: Remote>(
         }
         // Tried is as good as done here: a hold that failed in its middle has held something.
         held |= matches!(step.action, Action::Hold(_));
-        ended = ground.do_step(remote, step, rung, &left, journal).await?;
+        ended = match from.standing(&step.id) {
+            Some(standing) => ground.go_on(remote, step, standing, &rung, &left, journal).await?,
+            None => ground.do_step(remote, step, &rung, &left, journal).await?,
+        };
         if ended.is_err() {
             break;
         }
@@ -237,9 +270,16 @@ pub async fn carry_out<R: Remote>(
     }
     // Whatever came in between: what is only for the time of the run is given back, or its own end says that it was not.
     if held && let Some(step) = plan.steps.iter().find(|step| matches!(step.action, Action::GiveBack(_))) {
-        ended = ended.and(ground.do_step(remote, step, rung, &left, journal).await?);
+        ended = ended.and(ground.do_step(remote, step, &rung, &left, journal).await?);
     }
     Ok(ended)
+}
+
+/// Why a plan must not be carried out. Never true of one that the planner made; a stored one may have been edited.
+fn out_of_order(plan: &Plan) -> Option<Failure> {
+    let step = plan.changes_before_proof()?;
+    let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
+    Some(Failure::new("plan-out-of-order", message))
 }
 
 /// What the steps of one rung stand on: the backup's folder, and its proof once there is one.
@@ -255,6 +295,10 @@ struct Ground {
 }
 
 impl Ground {
+    fn place(&self) -> job::Place<'_> {
+        job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool }
+    }
+
     /// Does one step, and writes down that it is begun and how it ended. `Err` is the outcome of the cluster.
     async fn do_step<R: Remote>(
         &mut self,
@@ -311,68 +355,6 @@ impl Ground {
         self.settle(remote, step, scribe).await
     }
 
-    /// Does it, and again as its rule allows where the line was lost in its middle.
-    async fn settle<R: Remote>(
-        &mut self,
-        remote: &R,
-        step: &Step,
-        scribe: &mut Scribe<'_>,
-    ) -> Result<(), Trouble> {
-        let mut cut: Option<Failure> = None;
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match (self.attempt(remote, step, scribe).await, cut.take()) {
-                (Err(trouble), _) if trouble.is_cut() && attempts < MOST_ASKED => {
-                    let again = redo::may_repeat(remote, step, scribe).await;
-                    let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
-                    match again {
-                        Again::Yes => {
-                            scribe.note(format!("done again, as this step may be: {}", failure.message))?;
-                            cut = Some(failure);
-                        }
-                        Again::IsDone(what) => {
-                            return scribe
-                                .note(format!("{}; it was done all the same: {what}", failure.message));
-                        }
-                        Again::No => return Err(Trouble::InDoubt(failure)),
-                    }
-                }
-                // Nobody could look whether the attempt before, which was cut, has done it.
-                (Err(Trouble::Failed(failure)), Some(before))
-                    if step.class.changes() && redo::was_not_run(&failure) =>
-                {
-                    let said = format!("{}; then {}", before.message, failure.message);
-                    return Err(Trouble::InDoubt(Failure::new(before.cause, said).read(before.read)));
-                }
-                // What changes nothing cannot be half done: a cut line leaves no doubt there.
-                (Err(Trouble::InDoubt(failure)), _) if !step.class.changes() => {
-                    return Err(Trouble::Failed(failure.read("docs/operating.md#when-a-cluster-fails")));
-                }
-                (ended, _) => return ended,
-            }
-        }
-    }
-
-    /// One attempt at a step, within its time.
-    async fn attempt<R: Remote>(
-        &mut self,
-        remote: &R,
-        step: &Step,
-        scribe: &mut Scribe<'_>,
-    ) -> Result<(), Trouble> {
-        // What is inside has its own, earlier ends; this one is for what nobody thought of. A copy is never to be dropped while k3s is
-        // stopped, so its own end has time to start k3s again.
-        let rest =
-            if matches!(step.action, Action::Backup(_)) { copy::WAKING } else { Duration::from_secs(60) };
-        let limit = step.deadline.saturating_add(rest).saturating_add(self.reconnect);
-        match tokio::time::timeout(limit, self.verb(remote, step, scribe)).await {
-            Ok(result) => result,
-            Err(_) if step.class.changes() => Err(Trouble::InDoubt(overdue(step))),
-            Err(_) => Err(Trouble::Failed(overdue(step))),
-        }
-    }
-
     async fn verb<R: Remote>(
         &mut self,
         remote: &R,
@@ -381,10 +363,7 @@ impl Ground {
     ) -> Result<(), Trouble> {
         match &step.action {
             Action::Run(command) => scribe.demand(remote, command).await.map(drop),
-            Action::Job(command) => {
-                let place = job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool };
-                job::carry(remote, step, command, place, scribe).await
-            }
+            Action::Job(command) => job::carry(remote, step, command, self.place(), scribe).await,
             Action::Hold(what) => truce::hold(remote, what, &self.spool, scribe).await,
             Action::GiveBack(what) => truce::give_back(remote, what, &self.spool, scribe).await,
             Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
@@ -409,9 +388,4 @@ impl Ground {
             }
         }
     }
-}
-
-fn overdue(step: &Step) -> Failure {
-    Failure::new("deadline", format!("{} did not end within {} s", step.id, step.deadline.as_secs()))
-        .read("docs/operating.md#in-doubt")
 }

@@ -40,6 +40,11 @@ pub async fn carry<R: Remote>(
     }
 }
 
+/// Whether every one of these objects has its saved copy.
+pub(super) fn are_kept(folder: &Folder, set: &str, objects: &[Object]) -> bool {
+    set_path(folder, set).is_ok_and(|set| objects.iter().all(|object| file(&set, object).is_file()))
+}
+
 fn set_path(folder: &Folder, set: &str) -> Result<PathBuf, Trouble> {
     folder.kept(set).map_err(|error| here(&error))
 }

@@ -37,9 +37,9 @@ pub struct Scribe<'a> {
 }
 
 impl<'a> Scribe<'a> {
-    /// A scribe for this step, whose commands' output goes to `log`.
+    /// A scribe for this step, whose commands' output goes to the end of `log`: what an earlier try printed stays.
     pub fn new(journal: &'a mut Journal, step: &'a str, log: &Path) -> io::Result<Self> {
-        Ok(Self { journal, step, log: crate::files::make_file(log)? })
+        Ok(Self { journal, step, log: crate::files::append_file(log)? })
     }
 
     /// Runs a command that must end with exit status 0.
