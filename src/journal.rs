@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::{Event, What};
 use crate::files::{sync_folder, write_new};
-pub use read::{FORMAT, JournalError, Lines, line, read};
+pub use read::{FORMAT, JournalError, Lines, line, number, read};
 
 /// The open journal of one cluster in one run.
 #[derive(Debug)]

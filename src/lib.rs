@@ -27,6 +27,8 @@ pub mod remedies;
 pub mod jobs;
 pub mod journal;
 pub mod kubeconfig;
+pub mod lock;
+pub mod spool;
 pub mod ssh;
 pub mod state;
 

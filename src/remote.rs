@@ -124,6 +124,9 @@ pub enum RemoteError {
     /// The host is locked for another run by now; the command did not run.
     #[error("{0}")]
     LockLost(String),
+    /// The host cannot write down what would be done; the command did not run.
+    #[error("{0}")]
+    SpoolFull(String),
     /// This machine's own trouble: a key file that cannot be read, a full disk.
     #[error("on this machine: {0}")]
     Here(String),
@@ -147,6 +150,7 @@ impl RemoteError {
             Self::Lost(_) => "connection-lost",
             Self::Deadline(_) => "deadline",
             Self::LockLost(_) => "lock-lost",
+            Self::SpoolFull(_) => "spool-full",
             Self::Here(_) => "this-machine",
         }
     }
@@ -204,6 +208,14 @@ pub trait Remote: Send + Sync {
     fn news(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// The number by which the host knows that its lock is still ours; none where no lock stands before it.
+    fn fence(&self) -> Option<u64> {
+        None
+    }
+
+    /// Says that what is sent from here on changes the cluster for good. A host that keeps books writes that down first.
+    fn changes(&self) {}
 }
 
 /// How often a question is asked whose line is lost meanwhile, the first time counted.

@@ -159,6 +159,16 @@ fn parse(line: &[u8], expected: u64) -> Result<(Event, String), Unread> {
     Ok((event, line.to_owned()))
 }
 
+/// The number of a line without its end; `None` where the line is damaged.
+#[must_use]
+pub fn number(line: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        seq: u64,
+    }
+    serde_json::from_str::<Numbered>(&unseal(line).ok()?).ok().map(|line| line.seq)
+}
+
 /// An event as its line of a journal: sealed with its checksum, ended by a newline. The first one tells the form as well.
 pub fn line(event: &Event) -> io::Result<String> {
     let mut bare = serde_json::to_string(event)?;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::faults::Fault;
 use super::host::Host;
+use crate::lock;
 use crate::ssh::frame::read_back;
 
 /// How much of a child's output is sent at once.
@@ -212,7 +213,7 @@ impl Handler for Login {
         };
         let line = String::from_utf8_lossy(line).into_owned();
         // What is recorded and what faults look at is the command, as plans and journals show it.
-        let said = read_back(&line).map_or_else(|| line.clone(), |sent| sent.line);
+        let said = read_back(&line).map_or_else(|| line.clone(), |sent| lock::bare(&sent.line).to_owned());
         self.host.record(&said);
         let obstacle = self.obstacle(&said);
         if obstacle == Obstacle::CutBefore {

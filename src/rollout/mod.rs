@@ -2,6 +2,8 @@
 
 mod budget;
 mod exec;
+pub mod handover;
+mod locked;
 mod survey;
 mod turns;
 mod upgrade;

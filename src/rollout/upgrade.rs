@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Budget, Caps, each_within};
+use super::{Budget, Caps, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
-use crate::run::{self, Position, Wish};
-use crate::ssh::Network;
+use crate::run::{self, Fenced, Position, Wish};
+use crate::ssh::{Network, Session};
 use crate::state::{ClusterFolder, RunFolder};
 use crate::version::Version;
 
@@ -94,8 +94,12 @@ impl Rollout {
         } else if let Some(failure) = self.budget.exceeded() {
             from.truth(Outcome::Halted { failure })
         } else {
-            self.connected(cluster, &folder, &from, &mut journal).await?
+            return self.begun(cluster, &folder, &from, &mut journal).await;
         };
+        self.finished(&mut journal, outcome)
+    }
+
+    fn finished(&self, journal: &mut Journal, outcome: Outcome) -> std::io::Result<Outcome> {
         journal.record(What::Finished { outcome: outcome.clone() })?;
         self.budget.take(&outcome);
         Ok(outcome)
@@ -124,7 +128,7 @@ impl Rollout {
         Ok((journal, position))
     }
 
-    async fn connected(
+    async fn begun(
         &self,
         cluster: &Cluster,
         folder: &ClusterFolder,
@@ -134,9 +138,28 @@ impl Rollout {
         journal.record(What::Begun { address: cluster.login() })?;
         let session = match self.network.connect(&cluster.host).await {
             Ok(session) => session,
-            Err(error) => return Ok(from.truth(run::unasked(&error))),
+            Err(error) => return self.finished(journal, from.truth(run::unasked(&error))),
         };
+        let outcome = self.connected(&session, cluster, folder, from, journal).await;
+        session.close().await;
+        outcome
+    }
+
+    async fn connected(
+        &self,
+        session: &Session,
+        cluster: &Cluster,
+        folder: &ClusterFolder,
+        from: &Position,
+        journal: &mut Journal,
+    ) -> std::io::Result<Outcome> {
         journal.record(What::Connected { host_key: session.host_key().to_owned() })?;
+        let lock = locked::lock(cluster, &self.run.run()?);
+        let number = match locked::take(session, &lock).await {
+            Ok(number) => number,
+            Err(outcome) => return self.finished(journal, from.truth(outcome)),
+        };
+        journal.record(What::Locked { number })?;
         let wish = Wish {
             cluster,
             target: self.target,
@@ -145,8 +168,20 @@ impl Rollout {
             backups: &self.backups,
             stop: &self.stop,
         };
-        let outcome = run::climb(&session, wish, from, journal).await;
-        session.close().await;
-        outcome
+        let fenced = Fenced::new(session, &lock, number, journal.pending());
+        let outcome = fenced.alive(Box::pin(run::climb(&fenced, wish, from, journal))).await;
+        if matches!(outcome, Ok(Outcome::Done)) {
+            run::done(&fenced, wish, journal).await?;
+        }
+        // Whatever happened, trouble of this machine too: nobody is to wait for this run.
+        let released = locked::release(&fenced, outcome.as_ref().ok()).await;
+        let outcome = outcome?;
+        journal.record(match released {
+            Ok(()) => What::Unlocked { number },
+            Err(text) => What::Noted { step: "lock".to_owned(), text },
+        })?;
+        let outcome = self.finished(journal, outcome)?;
+        locked::last_words(&fenced).await;
+        Ok(outcome)
     }
 }

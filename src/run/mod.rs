@@ -18,7 +18,9 @@ use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 pub mod copy;
+pub mod fenced;
 pub mod job;
+mod keep;
 pub mod objects;
 pub mod position;
 mod redo;
@@ -27,6 +29,8 @@ pub mod scribe;
 mod truce;
 pub mod wait;
 
+pub use fenced::Fenced;
+pub use keep::done;
 pub use position::Position;
 pub use resume::Start;
 use resume::Taken;
@@ -82,6 +86,9 @@ pub async fn climb<R: Remote>(
         let rung = wish.folder.rung(&plan.migration)?;
         write_json(&rung.join("before.json"), &before)?;
         write_json(&rung.join("plan.json"), &*plan)?;
+        if let Err(outcome) = keep::rung(remote, wish, &rung, journal).await? {
+            return Ok(outcome);
+        }
         journal.record(What::planned(&plan))?;
         let start = Start::anew(wish, &plan, journal)?;
         let after = match finish(remote, wish, &plan, &before, start, journal).await? {
@@ -256,6 +263,7 @@ pub async fn carry_out<R: Remote>(
         }
         if step.needs_proof() {
             left = Left::Dirty { at: step.id.clone() };
+            remote.changes();
         }
         // Tried is as good as done here: a hold that failed in its middle has held something.
         held |= matches!(step.action, Action::Hold(_));
@@ -366,7 +374,7 @@ impl Ground {
             Action::Job(command) => job::carry(remote, step, command, self.place(), scribe).await,
             Action::Hold(what) => truce::hold(remote, what, &self.spool, scribe).await,
             Action::GiveBack(what) => truce::give_back(remote, what, &self.spool, scribe).await,
-            Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
+            Action::Objects(what) => objects::carry(remote, what, &self.folder, self.place(), scribe).await,
             Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await

@@ -236,7 +236,13 @@ pub(super) async fn may_repeat<R: Remote>(remote: &R, step: &Step, scribe: &mut 
 pub(super) fn was_not_run(failure: &Failure) -> bool {
     matches!(
         failure.cause.as_str(),
-        "unreachable" | "host-key" | "authentication" | "refused-by-host" | "lock-lost" | "this-machine"
+        "unreachable"
+            | "host-key"
+            | "authentication"
+            | "refused-by-host"
+            | "lock-lost"
+            | "spool-full"
+            | "this-machine"
     )
 }
 
