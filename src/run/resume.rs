@@ -100,7 +100,7 @@ pub(super) async fn take_up<R: Remote>(
         Ok(facts) => facts,
         Err(error) => return Ok(Err(from.truth(unasked(&error)))),
     };
-    if let Some(failure) = planner::mistaken(&facts, wish.cluster) {
+    if let Some(failure) = planner::mistaken(&who(&facts, &before), wish.cluster) {
         return Ok(Err(Outcome::Refused { failure }));
     }
     let saved = rung.backup.as_ref().and_then(|backup| find(wish, backup));
@@ -131,6 +131,16 @@ pub(super) async fn take_up<R: Remote>(
         Some((step, failure)) => Err(Outcome::Failed { step: Some(step), state: from.left(), failure }),
         None => Ok(Taken::Up(Box::new(Up { plan, before, start }))),
     })
+}
+
+/// What tells whose cluster it is. Within a rung the secret with the domain may be away: then the domain is what it was before, if the
+/// cluster is.
+fn who(facts: &Facts, before: &Facts) -> Facts {
+    let of = |facts: &Facts| facts.identity.get().ok().map(|identity| identity.cluster_uid.clone());
+    let told = facts.variables.get().is_ok_and(|variables| !variables.domain.is_empty());
+    let same = of(facts).is_some_and(|uid| !uid.is_empty()) && of(facts) == of(before);
+    let variables = if !told && same { &before.variables } else { &facts.variables };
+    Facts { identity: facts.identity.clone(), variables: variables.clone(), ..Facts::default() }
 }
 
 /// The plan of a rung and the facts from before it, as they were stored.
