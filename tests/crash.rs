@@ -11,6 +11,8 @@ mod lab_support;
 mod cell;
 #[path = "crash/ends.rs"]
 mod ends;
+#[path = "crash/soak.rs"]
+mod soak;
 #[path = "crash/table.rs"]
 mod table;
 
@@ -25,7 +27,7 @@ const AT_ONCE: usize = 4;
 #[test]
 fn a_run_that_is_broken_off_anywhere_ends_as_one_that_was_not() {
     let (places, unbroken) = unbroken();
-    let seed = std::env::var("FLEET_CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let seed = seed();
     let wanted = std::env::var("FLEET_CRASH").unwrap_or_default();
     let cells: Vec<(Place, Wrong)> = places
         .iter()
@@ -48,6 +50,10 @@ fn a_run_that_is_broken_off_anywhere_ends_as_one_that_was_not() {
     assert!(table.is_well(), "{}", table.complaints());
 }
 
+fn seed() -> u64 {
+    std::env::var("FLEET_CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
+}
+
 /// A run that nothing comes across: its steps, and how it leaves the host.
 fn unbroken() -> (Vec<Place>, ends::End) {
     let bench = cell::bench();
@@ -61,4 +67,14 @@ fn two_unbroken_runs_end_alike() {
     let (_, one) = unbroken();
     let (_, two) = unbroken();
     assert_eq!(one.differs(&two), Vec::<String>::new());
+}
+
+/// `FLEET_SOAK=200` for the whole one.
+#[test]
+fn a_fleet_that_is_struck_at_every_tenth_step_ends_as_it_should() {
+    let hosts = std::env::var("FLEET_SOAK").ok().and_then(|hosts| hosts.parse().ok()).unwrap_or(4);
+    let (_, end) = unbroken();
+    let soaked = soak::soak(hosts, seed(), &end);
+    println!("seed {}\n{soaked}", seed());
+    assert_eq!(soaked.differs, Vec::<String>::new());
 }

@@ -203,7 +203,7 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         differs.extend(unbroken.differs(&ends::End::of(host)));
     }
     differs.extend(done_twice(&bench));
-    if !differs.is_empty() {
+    if !differs.is_empty() || ended.iter().any(|ended| ended == "101") {
         keep(&bench, place, wrong);
     }
     Told { place: place.name.clone(), wrong, ended, differs }
@@ -283,7 +283,7 @@ fn done_twice(bench: &Bench) -> Vec<String> {
     twice
 }
 
-fn start(bench: &Bench, mut command: Command, name: &str) -> Child {
+pub(crate) fn start(bench: &Bench, mut command: Command, name: &str) -> Child {
     let out = File::create(bench.path(&format!("{name}.out"))).unwrap();
     command.stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap()
 }
@@ -304,7 +304,7 @@ fn wait(mut child: Child) -> String {
 }
 
 /// A bounded wait for other processes, on the test's own thread.
-fn pass(time: Duration) {
+pub(crate) fn pass(time: Duration) {
     let ends = Instant::now() + time;
     while Instant::now() < ends {
         std::thread::park_timeout(ends.saturating_duration_since(Instant::now()));
@@ -315,7 +315,7 @@ fn said(bench: &Bench, resumes: usize) -> String {
     last_lines(&fs::read_to_string(bench.path(&format!("resume-{resumes}.out"))).unwrap_or_default())
 }
 
-fn last_lines(text: &str) -> String {
+pub(crate) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(6)..].join(" | ")
 }

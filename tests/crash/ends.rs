@@ -64,10 +64,7 @@ impl End {
         let objects = all.into_iter().map(alike).collect();
         Self {
             objects,
-            volumes: tree(&host.storage(), &[])
-                .into_iter()
-                .map(|(path, about)| (format!("volumes: {}", path.display()), content(&about)))
-                .collect(),
+            volumes: volumes(host),
             power: host.state().power,
             spool: spool(&host.folder().join("spool")),
         }
@@ -83,11 +80,61 @@ impl End {
         found.extend(differences(&self.volumes, &other.volumes, |path, one, two| {
             vec![format!("{path} is {two} and not {one}")]
         }));
-        if self.power != other.power {
-            found.push(format!("k3s is {}", other.power.as_str()));
-        }
-        found.extend(other.spool.iter().map(|left| format!("left on the spool: {left}")));
+        found.extend(self.around(other));
         found
+    }
+}
+
+impl End {
+    /// What is not alike with a host of another name, whose passwords are others too: which objects there are, k3s, the spool.
+    pub(crate) fn differs_by_name(&self, other: &Self, host: &str) -> Vec<String> {
+        let names = |end: &Self, host: &str| -> BTreeMap<String, ()> {
+            end.objects.keys().map(|name| (name.replace(host, "HOST"), ())).collect()
+        };
+        let mut found =
+            differences(&names(self, crate::cell::HOST), &names(other, host), |_, (), ()| Vec::new());
+        found.extend(self.around(other));
+        found
+    }
+
+    /// What is not alike around the cluster.
+    fn around(&self, other: &Self) -> Vec<String> {
+        let power = (self.power != other.power).then(|| format!("k3s is {}", other.power.as_str()));
+        let left = other.spool.iter().map(|left| format!("left on the spool: {left}"));
+        power.into_iter().chain(left).collect()
+    }
+}
+
+/// Every file in the volumes, with its content.
+pub(crate) fn volumes(host: &Host) -> BTreeMap<String, String> {
+    tree(&host.storage(), &[])
+        .into_iter()
+        .map(|(path, about)| (format!("volumes: {}", path.display()), content(&about)))
+        .collect()
+}
+
+/// The secrets that an upgrade carries over.
+pub(crate) struct Secrets(BTreeMap<String, Value>);
+
+/// Those of a host.
+pub(crate) fn secrets(host: &Host) -> Secrets {
+    let carried = host.objects("secrets").into_iter().filter(|secret| {
+        let name = secret["metadata"]["name"].as_str().unwrap_or("");
+        name.starts_with("oas-") && (name.ends_with("-variables") || name.ends_with("-basic-auth"))
+    });
+    Secrets(carried.map(|secret| (name(&secret), secret["data"].clone())).collect())
+}
+
+impl Secrets {
+    /// What these held and those do not.
+    pub(crate) fn lost(&self, now: &Self) -> Vec<String> {
+        let data = |secret: &Value| secret.as_object().cloned().unwrap_or_default();
+        let pairs =
+            self.0.iter().flat_map(|(name, secret)| data(secret).into_iter().map(move |pair| (name, pair)));
+        pairs
+            .filter(|(name, (key, value))| now.0.get(*name).is_none_or(|secret| secret[key] != *value))
+            .map(|(name, (key, _))| format!("{name} has lost {key}"))
+            .collect()
     }
 }
 
