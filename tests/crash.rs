@@ -11,6 +11,8 @@ mod lab_support;
 mod cell;
 #[path = "crash/ends.rs"]
 mod ends;
+#[path = "crash/laws.rs"]
+mod laws;
 #[path = "crash/soak.rs"]
 mod soak;
 #[path = "crash/table.rs"]

@@ -6,12 +6,10 @@ use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use fleet::event::{Outcome, StepEnd, What};
-use fleet::journal;
 use fleet::lab::{Fault, Host, HostSpec};
 
-use crate::ends;
 use crate::lab_support::{Bench, acknowledging, until};
+use crate::{ends, laws};
 
 /// The name of the host of every cell: what the lab makes up of it is the same everywhere.
 pub(crate) const HOST: &str = "oak";
@@ -189,6 +187,7 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         strike(&bench, host, wrong, &gate, &mut differs);
     }
     let mut ended = vec![wait(first)];
+    differs.extend(laws::ahead_of_the_journal(&bench, host));
     heal(host);
     if does != "hold" && at != At::End && ended[0] != "killed" && wrong != Wrong::FullHere {
         differs.push(format!("it was not struck: it ended with {}", ended[0]));
@@ -202,7 +201,7 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
     } else {
         differs.extend(unbroken.differs(&ends::End::of(host)));
     }
-    differs.extend(done_twice(&bench));
+    differs.extend(laws::broken(&bench));
     if !differs.is_empty() || ended.iter().any(|ended| ended == "101") {
         keep(&bench, place, wrong);
     }
@@ -255,32 +254,6 @@ fn heal(host: &Host) {
     }
     // A host that is being started anew comes back by itself.
     until("the host is back", || !host.has(&Fault::Unreachable));
-}
-
-/// Steps that were begun again although the journal tells that they were done. Proof, backup and truce belong to a process and not to a run.
-fn done_twice(bench: &Bench) -> Vec<String> {
-    let path = bench.run().join(HOST).join("journal.ndjson");
-    let events = match journal::read(&path) {
-        Ok(events) => events,
-        Err(error) => return vec![error.to_string()],
-    };
-    let mut done = std::collections::BTreeSet::new();
-    let mut twice = Vec::new();
-    for event in &events {
-        match &event.what {
-            What::StepEnded { step, end: StepEnd::Done, .. } => {
-                done.insert(step.clone());
-            }
-            What::StepStarted { step, .. } if done.contains(step) && step.starts_with("to-") => {
-                twice.push(format!("{step} was done already"));
-            }
-            _ => {}
-        }
-    }
-    if !matches!(events.last().map(|event| &event.what), Some(What::Finished { outcome: Outcome::Done })) {
-        twice.push(format!("the journal ends with {:?}", events.last().map(|event| &event.what)));
-    }
-    twice
 }
 
 pub(crate) fn start(bench: &Bench, mut command: Command, name: &str) -> Child {
