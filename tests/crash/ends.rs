@@ -56,7 +56,9 @@ impl End {
             }
             let mut object = serde_json::from_str(&text).unwrap();
             strip(&mut object);
-            object["metadata"]["name"] = json!(name);
+            if object["kind"] != json!("PersistentVolume") {
+                object["metadata"]["name"] = json!(name);
+            }
             // Of Helm's records it counts that they are there: each try makes one more, and the HelmRelease tells how the last one ended.
             let record = object["type"] == json!("helm.sh/release.v1");
             (name, if record { Value::Null } else { object })
@@ -172,10 +174,11 @@ fn differences<V: PartialEq>(
     gone.chain(new).chain(other).collect()
 }
 
-/// An object's name; that of a copy, which ends in a hash, without it.
+/// An object's name; that of a copy, which ends in a hash, without it, and that of a volume by its claim.
 fn name(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
-    let (kind, metadata) = (text(&object["kind"]), &object["metadata"]);
+    let kind = text(&object["kind"]);
+    let metadata = if kind == "PersistentVolume" { &object["spec"]["claimRef"] } else { &object["metadata"] };
     format!("{kind} {}/{}", text(&metadata["namespace"]), bare(&kind, &text(&metadata["name"])))
 }
 
