@@ -92,7 +92,9 @@ impl Table {
                     while let Some((place, wrong, chance)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let one = cell::run(place, *wrong, *chance, unbroken);
                         let word = if one.is_well() { "ok" } else { "NOT OK" };
-                        eprintln!("{word}: {}: {}: {}", one.place, wrong.name(), one.ended.join(", "));
+                        let found: String =
+                            one.differs.iter().take(3).map(|what| format!("\n    {what}")).collect();
+                        eprintln!("{word}: {}: {}: {}{found}", one.place, wrong.name(), one.ended.join(", "));
                         told.lock().unwrap().push(one);
                     }
                 });
