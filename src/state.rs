@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! runs/<run id>/run.json                              who, when, what was typed, which clusters
+//! runs/<run id>/plan.json                             the plan file, where one is carried out
 //! runs/<run id>/report.{md,json}                      the fleet's summary
 //! runs/<run id>/<cluster>/journal.ndjson              the cluster's events
 //! runs/<run id>/<cluster>/report.{md,json}
@@ -38,19 +39,33 @@ pub struct Run {
     pub fleet: String,
     /// The command line.
     pub typed: Vec<String>,
-    /// The version aimed at; none where the run is a command of `fleet exec`.
+    /// The version aimed at; none where the run is a command of `fleet exec`, or breaks a lock.
     pub target: Option<Version>,
     /// The clusters, in order of name.
     pub clusters: Vec<String>,
     /// Warnings the operator acknowledged, by check id.
     pub acknowledged: Vec<String>,
+    /// The plan file that is carried out; none where each cluster is planned as the run goes.
+    #[serde(default)]
+    pub plan: Option<PlanUsed>,
+}
+
+/// The plan file of a run. A copy of it is in the run's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanUsed {
+    /// The file, as it was typed.
+    pub file: String,
+    /// Its checksum.
+    pub checksum: String,
 }
 
 impl Run {
-    /// What it is for, in words: `to 0.7`, or `exec`.
+    /// What it is for, in words: `to 0.7`, `exec`, `lock break`.
     #[must_use]
     pub fn aim(&self) -> String {
-        self.target.map_or_else(|| "exec".to_owned(), |target| format!("to {target}"))
+        let breaks = self.typed.windows(2).any(|words| words == ["lock", "break"]);
+        let other = || if breaks { "lock break" } else { "exec" }.to_owned();
+        self.target.map_or_else(other, |target| format!("to {target}"))
     }
 }
 
@@ -85,6 +100,12 @@ impl RunFolder {
     /// Its `run.json`.
     pub fn run(&self) -> io::Result<Run> {
         read_json(&self.path.join("run.json"))
+    }
+
+    /// Where the copy of the plan file lies, in a run of `fleet apply`.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.path.join("plan.json")
     }
 
     /// The folder of one of its clusters; made if it is not there.

@@ -261,7 +261,13 @@ fn ctrl_c_twice_lets_go_at_once_and_the_host_helps_itself() {
     assert_eq!(host.state().power, Power::Stopped, "nobody could start it");
     // Minutes pass for the watchdog: its lease is a file on the host.
     let mut spool = fs::read_dir(host.folder().join("spool")).unwrap().map(|entry| entry.unwrap().path());
+<<<<<<< HEAD
+    let is_timer =
+        |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("timer-");
+    let watchdog = spool.find(is_timer).unwrap();
+=======
     let watchdog = spool.find(|path| path.to_string_lossy().contains("/timer-k3s-")).unwrap();
+>>>>>>> main
     fs::write(watchdog.join("lease.test"), "0\n").unwrap();
     fs::rename(watchdog.join("lease.test"), watchdog.join("lease")).unwrap();
     until("the watchdog starts k3s", || host.state().power == Power::Running);

@@ -930,11 +930,14 @@ async fn a_plan_with_a_job_is_carried_out_and_its_text_says_that_the_host_has_it
         target: Some(plan.to),
         clusters: vec!["acme".into()],
         acknowledged: Vec::new(),
+        plan: None,
     };
     let folder = RunFolder::create(here.path(), &run).unwrap().cluster("acme").unwrap();
     let mut cluster = Cluster::new("acme", "127.0.0.1");
     cluster.paths.spool = site.spool();
     let wish = Wish {
+        host_key: "",
+        plan: None,
         cluster: &cluster,
         target: plan.to,
         acknowledged: &[],

@@ -209,6 +209,7 @@ fn run(clusters: &[&str]) -> Run {
         target: Some(Version::V0_7),
         clusters,
         acknowledged: vec!["disk-space".into()],
+        plan: None,
     }
 }
 

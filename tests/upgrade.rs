@@ -25,7 +25,9 @@ use fleet::lab::{Fault, Host, HostSpec, Power, RevisionFormat, Vintage};
 use fleet::plan::Probe;
 use fleet::remote::{self, Exit, Output, Remote, RemoteError};
 use fleet::run::{Scribe, Trouble, wait};
-use lab_support::{Bench, acknowledging, control, files, holds, replace_program, tree, until, writes};
+use lab_support::{
+    Bench, acknowledging, control, files, holds, left_on_spool, replace_program, tree, until, writes,
+};
 use serde_json::Value;
 use tokio::io::AsyncWrite;
 
@@ -97,11 +99,7 @@ fn a_whole_fleet_goes_up_in_one_run_and_everything_is_as_it_was() {
         same_secrets(host, &secrets, &kept_secrets(host));
         assert!(!volumes.is_empty(), "{name} has volumes to lose");
         assert!(volumes == tree(&host.storage(), &[]), "{name}: its volumes have changed");
-        let left: Vec<_> = fs::read_dir(host.folder().join("spool"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert_eq!(left, ["runs"], "{name}: nothing else is left in its spool");
+        assert_eq!(left_on_spool(host), Vec::<PathBuf>::new(), "{name}: nothing is left in its spool");
         let kept = files(&host.folder().join("spool/runs"));
         assert!(kept.iter().any(|(path, _)| path.ends_with("to-0.7/plan.json")), "{name}");
         assert!(

@@ -12,6 +12,7 @@ mod exec;
 mod inventory;
 mod keep;
 mod lab;
+mod lock;
 mod runs;
 mod upgrade;
 
@@ -20,8 +21,9 @@ pub use exec::ExecArgs;
 pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
 pub use lab::{LabSub, LabUpArgs, RehearseArgs};
+pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
 pub use runs::ReportArgs;
-pub use upgrade::{BudgetArgs, NetworkArgs, ResumeArgs, UpgradeArgs};
+pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs};
 
 /// Upgrade many Stackspin clusters at once over SSH.
 #[derive(Debug, Parser)]
@@ -66,6 +68,8 @@ pub enum Sub {
     Upgrade(UpgradeArgs),
     /// Go on with a run that was cut off, stopped, or did not come to its end everywhere.
     Resume(ResumeArgs),
+    /// Carry out exactly what `fleet plan --out` wrote, on the clusters that are still as they were then.
+    Apply(ApplyArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
     /// Look at backups.
@@ -73,6 +77,9 @@ pub enum Sub {
     Backup(BackupSub),
     /// Show what fleet has left on hosts: jobs that run or are over, timers. Changes nothing without --clean.
     Doctor(DoctorArgs),
+    /// Show who has the locks of hosts, or break one whose holder is dead.
+    #[command(subcommand)]
+    Lock(LockSub),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
     /// List the runs.

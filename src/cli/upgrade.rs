@@ -1,5 +1,8 @@
 //! An upgrade, what it may take and how much may go wrong.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use clap::Args;
 
 use super::{SelectArgs, at_least_one};
@@ -89,6 +92,32 @@ fn settled(text: &str) -> Result<Settled, String> {
         }
         _ => Err("say which step of which cluster, and what is true of it: acme:to-0.7/switch-branch=done, or =again".to_owned()),
     }
+}
+
+/// How long a plan file is good where nothing is said.
+pub const GOOD_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// `fleet apply`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The file that `fleet plan --out` wrote.
+    #[arg(value_name = "PLAN")]
+    pub plan: PathBuf,
+    /// Only these of the plan's clusters, by name, group or @tag, joined by commas; `!` in front leaves out.
+    #[arg(long, value_name = "TERMS", value_delimiter = ',', allow_hyphen_values = true)]
+    pub on: Vec<String>,
+    /// Acknowledge a warning by the check's id, besides those that were when the plan was made; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
+    pub parallel: usize,
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// How much may go wrong.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
 }
 
 /// How much may go wrong before nothing new is begun.

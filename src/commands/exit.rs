@@ -16,7 +16,7 @@ pub enum Exit {
     Failed = 3,
     /// Halted by the budget of failures.
     Halted = 4,
-    /// Refused: a check blocks, an identity differs, a version cannot be upgraded.
+    /// Refused: a check blocks, an identity differs, a version cannot be upgraded, a plan is stale.
     Refused = 5,
     /// For at least one cluster nobody knows whether a step was done.
     InDoubt = 6,
@@ -41,7 +41,7 @@ pub enum Trouble {
     Usage(String),
     /// This machine's trouble, or a fault of `fleet`.
     Internal(String),
-    /// One cluster's trouble, where a command is about one.
+    /// Not done, and this machine is not to blame: one cluster's trouble, where a command is about one, or a plan that is good no more.
     Cluster(Exit, String),
 }
 
@@ -54,6 +54,11 @@ impl Trouble {
     /// The trouble of this cluster.
     pub fn cluster(exit: Exit, name: &str, why: impl std::fmt::Display) -> Self {
         Self::Cluster(exit, format!("{name}: {why}"))
+    }
+
+    /// It must not be done.
+    pub fn refused(why: impl std::fmt::Display) -> Self {
+        Self::Cluster(Exit::Refused, why.to_string())
     }
 
     /// This machine's trouble.

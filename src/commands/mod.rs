@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Sub};
 
+mod apply;
 mod backup;
 mod check;
 mod doctor;
@@ -12,6 +13,7 @@ mod exit;
 mod facts;
 mod inventory;
 mod lab;
+mod lock;
 mod output;
 mod plan;
 mod rehearse;
@@ -36,9 +38,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Plan(args) => plan::run(&cli, args).await,
         Sub::Upgrade(args) => upgrade::run(&cli, args).await,
         Sub::Resume(args) => resume::run(&cli, args).await,
+        Sub::Apply(args) => apply::run(&cli, args).await,
         Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,
+        Sub::Lock(sub) => lock::run(&cli, sub).await,
         Sub::Report(args) => report::run(&cli, args),
         Sub::Runs(args) => runs::run(&cli, args),
         Sub::Lab(sub) => lab::run(&cli, sub).await,

@@ -119,6 +119,7 @@ mod tests {
             target: Some(Version::V0_7),
             clusters: vec![],
             acknowledged: vec![],
+            plan: None,
         };
         let reports = endings.iter().enumerate().map(|(index, ending)| {
             let mut report = ClusterReport::not_begun(&format!("c{index}"));

@@ -1,13 +1,16 @@
 //! `fleet resume`: goes on with a run, each cluster from where its journal ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::upgrade::{Wanted, operator, work};
+use jiff::Timestamp;
+
+use super::upgrade::{Stored, Wanted, operator, work};
 use super::{Exit, Trouble, output, report};
 use crate::cli::{Cli, ResumeArgs};
 use crate::inventory::{self, Cluster, Inventory, Selection};
 use crate::journal::{self, JournalError};
 use crate::plan::{Plan, Redo};
+use crate::plan_file::{self, Said};
 use crate::remote::printable;
 use crate::report::screen;
 use crate::rollout::{Budget, Caps, Resumed, Settled};
@@ -29,13 +32,16 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
     };
     let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
     let names = chosen(&run, &args.on, &inventory)?;
-    let mut clusters = Vec::new();
+    let (mut clusters, mut unbegun) = (Vec::new(), Vec::new());
     for name in names {
         let position = position(&folder, &name)?;
         for settled in args.settle.iter().filter(|settled| settled.cluster == name) {
             may_settle(settled, &position, &folder)?;
         }
         if !position.is_done() {
+            if position.rung.is_none() {
+                unbegun.push(name.clone());
+            }
             clusters.push(known(&name, &inventory, &run)?);
         }
     }
@@ -52,6 +58,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
         output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
         return Ok(report::exit_of(&fleet));
     }
+    let stored = stored(&folder, &run, &unbegun)?;
     let caps = Caps::of(&inventory, args.parallel);
     let resumed = Resumed { by: operator(), settled: args.settle.clone() };
     let wanted = Wanted {
@@ -64,6 +71,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
         typed: run.typed,
+        stored,
     };
     work(wanted, &folder, Some(resumed)).await
 }
@@ -84,6 +92,31 @@ fn chosen(run: &Run, on: &[String], inventory: &Inventory) -> Result<Vec<String>
         return Err(Trouble::usage(format!("no cluster of run {} is in --on '{}'", run.id, on.join(","))));
     }
     Ok(chosen)
+}
+
+/// The plans of a run of `fleet apply`. A cluster of which nothing was begun is carried out by its plan or not at all.
+fn stored(folder: &RunFolder, run: &Run, unbegun: &[String]) -> Result<Option<Stored>, Trouble> {
+    let Some(used) = run.plan.clone() else { return Ok(None) };
+    let refused = |why: &dyn std::fmt::Display| {
+        Trouble::refused(format!(
+            "run {} carries out a plan file: {}. Nothing was contacted. To go on without the clusters that were never begun, which only \
+             that file has plans for: fleet resume {} --on '!{}'",
+            run.id,
+            printable(&why.to_string()),
+            run.id,
+            unbegun.join(",!")
+        ))
+    };
+    let (file, _) = plan_file::load(&folder.plan()).map_err(|unfit| refused(&unfit))?;
+    if !unbegun.is_empty() {
+        file.is_good_at(Timestamp::now()).map_err(|unfit| refused(&unfit))?;
+    }
+    let plan = |said: &Said| match said {
+        Said::Plan { plan, .. } => Some((**plan).clone()),
+        _ => None,
+    };
+    let plans = file.clusters.iter().filter_map(|(name, said)| Some((name.clone(), plan(said)?))).collect();
+    Ok(Some(Stored { file, used, plans, refused: BTreeMap::new() }))
 }
 
 /// Where a cluster's journal ends.

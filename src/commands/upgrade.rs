@@ -7,17 +7,21 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::stop::{Told, until_let_go};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
+use crate::event::{Event, Failure, Outcome, What};
 use crate::form;
 use crate::inventory::Cluster;
+use crate::journal::Journal;
+use crate::plan::Plan;
+use crate::plan_file::PlanFile;
 use crate::report::screen;
 use crate::rollout::{Budget, Caps, Resumed, Rollout};
 use crate::ssh::{Limits, Network};
-use crate::state::{Run, RunFolder, SCHEMA};
+use crate::state::{PlanUsed, Run, RunFolder, SCHEMA};
 use crate::version::Version;
 
 /// An upgrade that is to be done.
@@ -32,6 +36,18 @@ pub(super) struct Wanted {
     pub(super) backups: PathBuf,
     /// The command line that the reports build their advice on.
     pub(super) typed: Vec<String>,
+    /// What is carried out as it was planned before; otherwise each cluster is planned as the run goes.
+    pub(super) stored: Option<Stored>,
+}
+
+/// Plans that were made before.
+pub(super) struct Stored {
+    pub(super) file: PlanFile,
+    pub(super) used: PlanUsed,
+    /// Those that are carried out.
+    pub(super) plans: BTreeMap<String, Plan>,
+    /// Clusters of the file that are refused before they are contacted.
+    pub(super) refused: BTreeMap<String, Failure>,
 }
 
 /// Upgrades the selected clusters.
@@ -48,6 +64,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
         typed: std::env::args().collect(),
+        stored: None,
     })
     .await?;
     Ok(exit)
@@ -55,13 +72,16 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
 
 /// Begins a new run and works on its clusters.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
-    let folder = begin_run(
-        &wanted.runs,
-        wanted.typed.clone(),
-        Some(wanted.target),
-        &wanted.clusters,
-        wanted.acknowledged.clone(),
-    )?;
+    let refused = wanted.stored.iter().flat_map(|stored| stored.refused.keys());
+    let mut names: Vec<String> =
+        wanted.clusters.iter().map(|cluster| &cluster.name).chain(refused).cloned().collect();
+    names.sort();
+    let used = wanted.stored.as_ref().map(|stored| stored.used.clone());
+    let (typed, acknowledged) = (wanted.typed.clone(), wanted.acknowledged.clone());
+    let folder = begin_run(&wanted.runs, typed, Some(wanted.target), names, acknowledged, used)?;
+    if let Some(stored) = &wanted.stored {
+        stored.file.store(&folder.plan())?;
+    }
     let exit = work(wanted, &folder, None).await?;
     Ok((folder, exit))
 }
@@ -72,14 +92,19 @@ pub(super) async fn work(
     folder: &RunFolder,
     resumed: Option<Resumed>,
 ) -> Result<Exit, Trouble> {
-    let Wanted { clusters, target, acknowledged, caps, budget, limits, backups, .. } = wanted;
+    let Wanted { clusters, target, acknowledged, caps, budget, limits, backups, stored, .. } = wanted;
     let mut told = Told::listen()?;
+    let count = clusters.len() + stored.as_ref().map_or(0, |stored| stored.refused.len());
 
     let (listener, events) = unbounded_channel();
+    let plans = match stored {
+        Some(stored) => refuse(stored, folder, &listener)?,
+        None => BTreeMap::new(),
+    };
     let stop = Arc::new(AtomicBool::new(false));
-    let count = clusters.len();
     let rollout = Rollout {
         target,
+        plans,
         acknowledged,
         caps,
         budget: Arc::new(budget),
@@ -102,13 +127,27 @@ pub(super) async fn work(
     Ok(report::exit_of(&fleet))
 }
 
+/// Writes down which clusters of a plan file are refused at once; the plans of the others.
+fn refuse(
+    stored: Stored,
+    folder: &RunFolder,
+    listener: &UnboundedSender<Event>,
+) -> Result<BTreeMap<String, Plan>, Trouble> {
+    for (name, failure) in stored.refused {
+        let mut journal = Journal::create(&folder.cluster(&name)?.journal(), &name, Some(listener.clone()))?;
+        journal.record(What::Finished { outcome: Outcome::Refused { failure } })?;
+    }
+    Ok(stored.plans)
+}
+
 /// Makes the folder of a new run.
 pub(super) fn begin_run(
     runs: &Path,
     typed: Vec<String>,
     target: Option<Version>,
-    clusters: &[Cluster],
+    clusters: Vec<String>,
     acknowledged: Vec<String>,
+    plan: Option<PlanUsed>,
 ) -> Result<RunFolder, Trouble> {
     let run = Run {
         schema: SCHEMA,
@@ -118,8 +157,9 @@ pub(super) fn begin_run(
         fleet: env!("CARGO_PKG_VERSION").to_owned(),
         typed,
         target,
-        clusters: clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+        clusters,
         acknowledged,
+        plan,
     };
     RunFolder::create(runs, &run).map_err(|error| {
         Trouble::internal(format!("cannot make a run folder in {}: {error}", runs.display()))

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::FRESH;
 use crate::form;
 use crate::remote::{Command, Output, printable};
@@ -53,7 +55,7 @@ pub struct Changed {
 }
 
 /// A lock that somebody has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Held {
     /// Who; none where the lock's file is damaged.
     pub holder: Option<Holder>,
@@ -62,7 +64,7 @@ pub struct Held {
 }
 
 /// Who has a lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Holder {
     /// The fencing number.
     pub number: u64,
@@ -79,7 +81,8 @@ pub struct Holder {
 }
 
 /// How long ago a holder's last sign of life was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Idle {
     /// So many seconds.
     Since(u64),

@@ -27,5 +27,5 @@ pub use cluster::{
 };
 pub use files::{read, write};
 pub use fleet::{FleetReport, Group, Said};
-pub use next::{Next, next, next_all};
+pub use next::{Next, next, next_all, with_places};
 pub use plan::plan_text;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::cluster::{ClusterReport, Ending, State};
 use crate::event::Failure;
-use crate::remote::quote;
+use crate::remote::{printable, quote};
 use crate::state::Run;
 
 /// A command to type, and what it is for.
@@ -23,9 +23,11 @@ enum Advice {
     Check,
     Verify,
     Upgrade,
+    /// A new plan file, after one that was carried out or was stale.
+    Plan,
 }
 
-const ORDER: [Advice; 4] = [Advice::Facts, Advice::Check, Advice::Verify, Advice::Upgrade];
+const ORDER: [Advice; 5] = [Advice::Facts, Advice::Check, Advice::Verify, Advice::Upgrade, Advice::Plan];
 
 /// What to type next for a cluster. Empty where there is nothing to do.
 ///
@@ -38,10 +40,10 @@ pub fn next(report: &ClusterReport, run: &Run) -> Vec<Next> {
 /// What to type next for several clusters: one command for all of them where there is such a one.
 #[must_use]
 pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
-    let fleet = with_places(run);
+    let fleet = with_places(&run.typed);
     let mut all = Vec::new();
     for advice in ORDER {
-        let of = || reports.iter().filter(|report| advised(report).contains(&advice));
+        let of = || reports.iter().filter(|report| advised(report, run).contains(&advice));
         let on = of().map(|report| quote(&report.cluster)).collect::<Vec<_>>().join(",");
         if on.is_empty() {
             continue;
@@ -57,9 +59,19 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
             Advice::Upgrade => {
                 // A command that was typed for `fleet exec` is for its operator to repeat.
                 let Some(target) = run.target else { continue };
+                let command = match &run.plan {
+                    Some(plan) => format!("{fleet} apply {} --on {on}", quote(&printable(&plan.file))),
+                    None => format!("{fleet} upgrade --on {on} --to {target}"),
+                };
+                (command, "when this run is over and nothing is in the way any more")
+            }
+            Advice::Plan => {
+                let Some(target) = run.target else { continue };
+                let acks: String =
+                    run.acknowledged.iter().map(|id| format!(" --ack {}", quote(id))).collect();
                 (
-                    format!("{fleet} upgrade --on {on} --to {target}"),
-                    "when this run is over and nothing is in the way any more",
+                    format!("{fleet} plan --on {on} --to {target}{acks} --out plan-{}.json", run.id),
+                    "to plan anew from what is there now, for `fleet apply`",
                 )
             }
             Advice::Verify => {
@@ -83,12 +95,20 @@ const LOOK_FIRST: [&str; 7] = [
     "version-unknown",
 ];
 
-fn advised(report: &ClusterReport) -> &'static [Advice] {
+fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
     let look_first = |failure: &Failure| LOOK_FIRST.contains(&failure.cause.as_str());
     if report.outcome == Ending::Refused && report.failure.as_ref().is_some_and(look_first) {
         return &[Advice::Facts];
     }
+    match report.failure.as_ref().map(|failure| failure.cause.as_str()) {
+        Some("stale-plan") => return &[Advice::Plan],
+        Some("not-in-inventory") => return &[],
+        _ => {}
+    }
+    let short =
+        run.plan.is_some() && report.version_after.as_ref().map(|v| v.parse().ok()) != Some(run.target);
     match (report.outcome, report.state) {
+        (Ending::Done, _) if short => &[Advice::Verify, Advice::Plan],
         (Ending::Done, _) => &[Advice::Verify],
         (Ending::NothingToDo, _) => &[],
         (Ending::Refused | Ending::Unreachable, _) | (Ending::Failed, State::Clean) => {
@@ -109,12 +129,13 @@ fn verify(fleet: &str, report: &ClusterReport) -> Option<Next> {
     })
 }
 
-/// `fleet`, with the places of inventory, runs and backups that the run was told on its command line: without them the next
+/// `fleet`, with the places of inventory, runs and backups that a command line told: without them the next
 /// command would look elsewhere.
-pub(super) fn with_places(run: &Run) -> String {
+#[must_use]
+pub fn with_places(typed: &[String]) -> String {
     const PLACES: [(&str, &str); 3] = [("--inventory", "-i"), ("--runs", ""), ("--backups", "")];
     let mut fleet = "fleet".to_owned();
-    let mut words = run.typed.iter().map(String::as_str).take_while(|word| *word != "--");
+    let mut words = typed.iter().map(String::as_str).take_while(|word| *word != "--");
     while let Some(word) = words.next() {
         for (long, short) in PLACES {
             let value = if word == long || (word == short && !short.is_empty()) {
@@ -123,7 +144,7 @@ pub(super) fn with_places(run: &Run) -> String {
                 word.strip_prefix(long).and_then(|rest| rest.strip_prefix('='))
             };
             if let Some(value) = value {
-                fleet = format!("{fleet} {long} {}", quote(&crate::remote::printable(value)));
+                fleet = format!("{fleet} {long} {}", quote(&printable(value)));
                 break;
             }
         }

@@ -176,7 +176,7 @@ impl Exec {
 
 /// Whether this is another host than the inventory means (promise M3). Where its machine id is pinned, that is asked alone: the command is
 /// the host's, and its k3s may be what is to be mended. Otherwise the cluster is asked for what is pinned of it.
-async fn mistaken(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
+pub(crate) async fn mistaken(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
     let (facts, of_host) = match (&cluster.machine_id, &cluster.cluster_uid, &cluster.domain) {
         (None, None, None) => return Ok(None),
         (Some(_), ..) => {

@@ -9,6 +9,7 @@ mod turns;
 mod upgrade;
 
 pub use budget::Budget;
+pub(crate) use exec::mistaken;
 pub use exec::{Answer, Answers, Exec, STEP};
 pub use survey::survey;
 pub use turns::Caps;

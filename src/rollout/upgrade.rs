@@ -12,6 +12,7 @@ use super::{Budget, Caps, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
+use crate::plan::Plan;
 use crate::run::{self, Fenced, Position, Wish};
 use crate::ssh::{Network, Session};
 use crate::state::{ClusterFolder, RunFolder};
@@ -22,6 +23,8 @@ use crate::version::Version;
 pub struct Rollout {
     /// The version to reach.
     pub target: Version,
+    /// Plans that were made before, by cluster: those clusters are taken to the end of their plan, as it stands.
+    pub plans: BTreeMap<String, Plan>,
     /// Ids of the acknowledged warnings.
     pub acknowledged: Vec<String>,
     /// How many at once.
@@ -160,9 +163,13 @@ impl Rollout {
             Err(outcome) => return self.finished(journal, from.truth(outcome)),
         };
         journal.record(What::Locked { number })?;
+        let plan = self.plans.get(&cluster.name);
         let wish = Wish {
             cluster,
-            target: self.target,
+            // A plan takes a cluster one rung up; what is beyond is planned from what is there then.
+            target: plan.map_or(self.target, |plan| plan.to),
+            host_key: session.host_key(),
+            plan,
             acknowledged: &self.acknowledged,
             folder,
             backups: &self.backups,

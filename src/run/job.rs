@@ -55,7 +55,8 @@ pub async fn carry<R: Remote>(
             format!("{} would leave a secret on the host's disk; a job takes none. Not started", step.id);
         return Err(failed("job-with-a-secret", said));
     }
-    let job = Job::new(place.spool, place.run, &step.id, command, step.deadline);
+    let job =
+        Job::new(place.spool, place.run, &step.id, command, step.deadline).fenced(place.run, remote.fence());
     let mut follow = Follow {
         remote,
         job,
@@ -133,6 +134,10 @@ impl<R: Remote> Follow<'_, R> {
                     self.job.folder()
                 );
                 return Err(failed("job-of-another", said));
+            }
+            Exit::Code(6) => {
+                let said = "the host's lock is another run's by now: it was not started, and did not run";
+                return Err(Trouble::Failed(Failure::new("lock-lost", said).read("docs/locks.md#lock-lost")));
             }
             // Whatever else it says, a look tells.
             _ => {}

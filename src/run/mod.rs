@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::backup::{self, Folder, Proven};
 use crate::checks;
 use crate::event::{Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
-use crate::facts::{self, Facts, Installed};
+use crate::facts::{self, Facts, Installed, Known};
 use crate::files::write_json;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
@@ -49,6 +49,10 @@ pub struct Wish<'a> {
     pub folder: &'a ClusterFolder,
     /// The root of all backups.
     pub backups: &'a Path,
+    /// The host key that the host showed.
+    pub host_key: &'a str,
+    /// The plan that was made before and is to be carried out as it stands; otherwise it is planned now.
+    pub plan: Option<&'a Plan>,
     /// Whether the operator asked to stop; looked at between steps.
     pub stop: &'a AtomicBool,
 }
@@ -141,7 +145,12 @@ fn consider(
 ) -> std::io::Result<Result<Box<Plan>, Outcome>> {
     let verdicts = checks::judge_all(None, facts, wish.acknowledged);
     journal.record(What::Judged { when: When::Before, verdicts: verdicts.clone() })?;
-    Ok(match planner::plan(facts, wish.cluster, wish.target) {
+    let now = planner::plan(facts, wish.cluster, wish.target);
+    let planned = match wish.plan {
+        Some(stored) => planner::hold_to(stored, now, facts, wish.cluster),
+        None => now,
+    };
+    Ok(match planned {
         Planned::NothingToDo(_) => Err(match unwell(&verdicts) {
             // At the target, but not well: perhaps an earlier run did not come to its end.
             Some(failure) => Outcome::Failed { step: None, state: Left::Clean, failure },
@@ -167,7 +176,7 @@ async fn gather<R: Remote>(
         journal.record(What::Noted { step: "facts".to_owned(), text: printable(&news) })?;
     }
     let facts = match gathered {
-        Ok(facts) => facts,
+        Ok(facts) => Facts { host_key: Known::Is(wish.host_key.to_owned()), ..facts },
         Err(error) => return Ok(Err(error)),
     };
     let version = match facts.installed() {
@@ -214,7 +223,8 @@ pub fn held_back(verdicts: &[Judgement]) -> Option<Failure> {
 }
 
 /// Why a cluster at the target is not as an upgrade must leave it. What only an upgrade needs (room, tools, the hour) does not count.
-fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
+#[must_use]
+pub fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
     let of_state = |id: &str| checks::find(id).is_some_and(|check| check.when == checks::When::Always);
     let state: Vec<Judgement> = verdicts.iter().filter(|verdict| of_state(&verdict.check)).cloned().collect();
     blocked(&state)

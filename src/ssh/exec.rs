@@ -33,8 +33,10 @@ pub(super) type Orphans = Mutex<Vec<ChannelWriteHalf<Msg>>>;
 /// Closes the channels that were let go of.
 pub(super) async fn bury(orphans: &Orphans) {
     let left = std::mem::take(&mut *orphans.lock().unwrap_or_else(PoisonError::into_inner));
-    for channel in left {
-        let _ = timeout(CLOSE_WITHIN, channel.close()).await;
+    // On leashes: who lets go of this in the middle leaves the rest to the next.
+    let left: Vec<Leash<'_>> = left.into_iter().map(|channel| Leash::new(channel, orphans)).collect();
+    for leash in left {
+        leash.close().await;
     }
 }
 

@@ -191,6 +191,16 @@ pub(crate) fn tree(root: &Path, leave_out: &[&str]) -> BTreeMap<PathBuf, String>
     found
 }
 
+/// What is left in a host's spool, but for what stays there after a run: the counter of its locks, its runs' journals, who changed it last.
+pub(crate) fn left_on_spool(host: &Host) -> Vec<PathBuf> {
+    const STAYS: [&str; 4] = ["fence", "runs", "changed", "locks.log"];
+    let Ok(spool) = fs::read_dir(host.folder().join("spool")) else { return Vec::new() };
+    let mut left: Vec<PathBuf> = spool.map(|entry| entry.unwrap().path()).collect();
+    left.retain(|path| !STAYS.iter().any(|name| path.ends_with(name)));
+    left.sort();
+    left
+}
+
 /// Every file below a folder with its bytes.
 pub(crate) fn files(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();

@@ -3,6 +3,9 @@
 /// Most hosts that one pattern, or a whole inventory, may stand for: a range with a slip of the finger has more.
 pub(super) const MOST: usize = 20_000;
 
+/// Most ranges of one pattern: a name has no room for more.
+const MOST_RANGES: usize = 16;
+
 /// The hosts of a pattern, and the port behind it.
 pub(super) fn read(pattern: &str) -> Result<(Vec<String>, Option<u16>), String> {
     let shown = || format!("`{pattern}` is no host");
@@ -20,6 +23,9 @@ pub(super) fn read(pattern: &str) -> Result<(Vec<String>, Option<u16>), String> 
     let port = port.map(|port| port.parse().map_err(|_| format!("`{port}` is no port"))).transpose()?;
     // What Ansible does not take for a host name stays whole, the port too.
     let (host, port) = if is_host(host) { (host, port) } else { (pattern, None) };
+    if host.matches('[').count() > MOST_RANGES {
+        return Err(format!("a pattern has more than {MOST_RANGES} ranges"));
+    }
     let mut names = Vec::new();
     expand(host, &mut names).map_err(|why| format!("{}: {why}", shown()))?;
     Ok((names, port))
@@ -76,11 +82,12 @@ fn expand(text: &str, names: &mut Vec<String>) -> Result<(), String> {
         return Err(format!("begin and end of [{range}] must have as many digits"));
     }
     let width = if begin.starts_with('0') { begin.len() } else { 0 };
+    let backwards = || format!("[{range}] ends before it begins");
     let letters = || ('a'..='z').chain('A'..='Z');
     let letter = |text: &str| letters().position(|letter| text.chars().eq([letter]));
     if let (Some(first), Some(last)) = (letter(begin), letter(end)) {
         if first > last {
-            return Err(format!("[{range}] ends before it begins"));
+            return Err(backwards());
         }
         for letter in letters().take(last + 1).skip(first).step_by(step) {
             expand(&format!("{head}{letter}{tail}"), names)?;
@@ -89,7 +96,12 @@ fn expand(text: &str, names: &mut Vec<String>) -> Result<(), String> {
     }
     let number =
         |text: &str| text.parse::<u64>().map_err(|_| format!("[{range}] is no range of numbers or letters"));
-    for number in (number(begin)?..=number(end)?).step_by(step) {
+    let (first, last) = (number(begin)?, number(end)?);
+    // Ansible passes over it without a word. Here no host is lost in silence, and behind a long range this one would be asked without end.
+    if first > last {
+        return Err(backwards());
+    }
+    for number in (first..=last).step_by(step) {
         expand(&format!("{head}{number:0width$}{tail}"), names)?;
     }
     Ok(())
@@ -116,6 +128,14 @@ mod tests {
         {
             assert!(names(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_pattern_that_would_be_read_without_end_is_refused() {
+        let empty = "a[0:9999999999999][0:9999999999999][2:1]";
+        assert!(read(empty).unwrap_err().contains("[2:1] ends before it begins"));
+        let deep = format!("a{}", "[1:1]".repeat(1_000_000));
+        assert!(read(&deep).unwrap_err().contains("more than 16 ranges"));
     }
 
     proptest! {
