@@ -165,45 +165,6 @@ fn an_unknown_run_is_answered_with_those_that_are_there() {
     bench.fleet(&["report", &id]).ends(3);
 }
 
-/// The binary under way. It is ended with the value, whatever becomes of the test.
-struct UnderWay {
-    child: Child,
-    said: Arc<Mutex<String>>,
-}
-
-impl UnderWay {
-    fn start(bench: &Bench, words: &[&str]) -> Self {
-        let mut child = bench.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let heard = Arc::clone(&said);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = stderr.read(&mut buffer) {
-                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
-            }
-        });
-        Self { child, said }
-    }
-
-    /// What Ctrl-C in its terminal does.
-    fn interrupt(&self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
-    }
-
-    fn says(&self, text: &str) -> bool {
-        self.said.lock().unwrap().contains(text)
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Two hosts of which one is worked on, in the midst of its copy, until the file `gate` is there.
 fn in_the_copy() -> (Bench, UnderWay, String, String) {
     let bench = Bench::new(vec![HostSpec::new("one"), HostSpec::new("two")]);
@@ -228,11 +189,11 @@ fn in_the_copy() -> (Bench, UnderWay, String, String) {
 #[test]
 fn ctrl_c_lets_the_copy_end_begins_nothing_new_and_writes_the_report() {
     let (bench, mut run, first, other) = in_the_copy();
-    run.interrupt();
+    run.signal(Signal::INT);
     until("it says that it is stopping", || run.says("stopping: nothing new is started"));
     fs::write(bench.path("gate"), "").unwrap();
     let status = run.child.wait().unwrap();
-    assert_eq!(status.code(), Some(7), "{}", run.said.lock().unwrap());
+    assert_eq!(status.code(), Some(7), "{}", run.said());
 
     let report = bench.report(&first);
     assert_eq!((&report["outcome"], &report["state"]), (&"interrupted".into(), &"clean".into()));
@@ -249,11 +210,11 @@ fn ctrl_c_lets_the_copy_end_begins_nothing_new_and_writes_the_report() {
 #[test]
 fn ctrl_c_twice_lets_go_at_once_and_the_host_helps_itself() {
     let (bench, mut run, first, other) = in_the_copy();
-    run.interrupt();
+    run.signal(Signal::INT);
     until("it says that it is stopping", || run.says("press Ctrl-C again"));
-    run.interrupt();
+    run.signal(Signal::INT);
     let status = run.child.wait().unwrap();
-    assert_eq!(status.code(), Some(7), "{}", run.said.lock().unwrap());
+    assert_eq!(status.code(), Some(7), "{}", run.said());
     let report = bench.report(&first);
     assert_eq!((&report["outcome"], &report["state"]), (&"in-doubt".into(), &"unknown".into()), "{report}");
     assert_eq!(bench.report(&other)["outcome"], "not-begun");
@@ -261,13 +222,7 @@ fn ctrl_c_twice_lets_go_at_once_and_the_host_helps_itself() {
     assert_eq!(host.state().power, Power::Stopped, "nobody could start it");
     // Minutes pass for the watchdog: its lease is a file on the host.
     let mut spool = fs::read_dir(host.folder().join("spool")).unwrap().map(|entry| entry.unwrap().path());
-<<<<<<< HEAD
-    let is_timer =
-        |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("timer-");
-    let watchdog = spool.find(is_timer).unwrap();
-=======
     let watchdog = spool.find(|path| path.to_string_lossy().contains("/timer-k3s-")).unwrap();
->>>>>>> main
     fs::write(watchdog.join("lease.test"), "0\n").unwrap();
     fs::rename(watchdog.join("lease.test"), watchdog.join("lease")).unwrap();
     until("the watchdog starts k3s", || host.state().power == Power::Running);

@@ -27,6 +27,7 @@ mod redo;
 mod resume;
 pub mod scribe;
 mod truce;
+mod turn;
 pub mod wait;
 
 pub use fenced::Fenced;
@@ -271,6 +272,11 @@ pub async fn carry_out<R: Remote>(
             ended = Err(Outcome::Interrupted { state: left.clone() });
             break;
         }
+        // Not with k3s stopped, and no part of the step's time.
+        let Some(_turn) = turn::wait(remote, step, wish.stop, journal).await? else {
+            ended = Err(Outcome::Interrupted { state: left.clone() });
+            break;
+        };
         if step.needs_proof() {
             left = Left::Dirty { at: step.id.clone() };
             remote.changes();
@@ -365,11 +371,6 @@ impl Ground {
             let failure = Failure::new("backup-not-proven", format!("{} needs a proven backup", step.id));
             return Err(Trouble::Failed(failure));
         }
-        // A copy waits for its turn here, not with k3s stopped; and waiting is no part of its time.
-        let _turn = match step.action {
-            Action::Backup(_) => Some(remote.turn().await),
-            _ => None,
-        };
         self.settle(remote, step, scribe).await
     }
 
