@@ -16,7 +16,7 @@ pub(crate) const HOST: &str = "oak";
 /// How long one process of `fleet` may take. One needs six seconds.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// How often a run is gone on with before it counts as one that never ends.
-const RESUMES: u32 = 4;
+const RESUMES: usize = 4;
 
 /// Where a fault comes: a step, or a moment beside the steps.
 #[derive(Debug, Clone)]
@@ -192,7 +192,7 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
     if does != "hold" && at != At::End && ended[0] != "killed" && wrong != Wrong::FullHere {
         differs.push(format!("it was not struck: it ended with {}", ended[0]));
     }
-    while ended.last().is_none_or(|last| last != "0") && ended.len() <= RESUMES as usize {
+    while ended.last().is_none_or(|last| last != "0" && last != "hung") && ended.len() <= RESUMES {
         let command = bench.command(&["resume", "last"]);
         ended.push(wait(start(&bench, command, &format!("resume-{}", ended.len()))));
     }

@@ -55,7 +55,7 @@ pub(crate) fn broken(bench: &Bench) -> Vec<String> {
         Ok(events) => events,
         Err(error) => return vec![error],
     };
-    let mut done = BTreeSet::new();
+    let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
     let mut proven = false;
     let mut broken = Vec::new();
     for event in &events {
@@ -64,10 +64,17 @@ pub(crate) fn broken(bench: &Bench) -> Vec<String> {
             What::Proven { .. } => proven = true,
             // A rung that nothing was changed in may be begun anew.
             What::Planned { .. } => done.clear(),
+            What::Ran { step, .. } if !begun.contains(step.as_str()) => {
+                broken.push(format!("{step} has run a command before its line was written"));
+            }
             What::StepEnded { step, end: StepEnd::Done, .. } => {
                 done.insert(step.as_str());
             }
-            What::StepStarted { step, class, .. } if step.starts_with("to-") => {
+            What::StepStarted { step, class, .. } => {
+                begun.insert(step.as_str());
+                if !step.starts_with("to-") {
+                    continue;
+                }
                 if done.contains(step.as_str()) {
                     broken.push(format!("{step} was done already, and is done again"));
                 }

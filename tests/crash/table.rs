@@ -86,6 +86,8 @@ impl Table {
         let cells: Vec<_> = cells.into_iter().map(|(place, wrong)| (place, wrong, chance.next())).collect();
         let next = AtomicUsize::new(0);
         let told = Mutex::new(Vec::new());
+        // Where one is enough (`mutate`), the first that is not well ends it.
+        let enough = std::env::var_os("FLEET_CRASH_FIRST").is_some();
         std::thread::scope(|scope| {
             for _ in 0..at_once {
                 scope.spawn(|| {
@@ -95,6 +97,9 @@ impl Table {
                         let found: String =
                             one.differs.iter().take(3).map(|what| format!("\n    {what}")).collect();
                         eprintln!("{word}: {}: {}: {}{found}", one.place, wrong.name(), one.ended.join(", "));
+                        if enough && !one.is_well() {
+                            next.store(cells.len(), Ordering::Relaxed);
+                        }
                         told.lock().unwrap().push(one);
                     }
                 });
