@@ -22,7 +22,7 @@ const INVENTORY: &str = "inventory ";
 /// How many changes a message names.
 const NAMED: usize = 6;
 /// Characters of a value; of a longer one the beginning is kept, and a digest of the whole.
-const LONGEST: usize = 100;
+const LONGEST: usize = 200;
 
 /// What a plan for this cluster would stand on now.
 #[must_use]

@@ -33,6 +33,7 @@ pub mod plan_file;
 pub mod spool;
 pub mod ssh;
 pub mod state;
+pub mod truce;
 
 // floor: work. One plan on one cluster; many clusters.
 pub mod rollout;

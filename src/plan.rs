@@ -251,6 +251,21 @@ pub struct Truce {
     pub controller: Option<(Object, u32)>,
     /// Timers of the host's service manager that start package upgrades, and were active.
     pub timers: Vec<String>,
+    /// The hours at which a nightly job would suspend the sources. One that goes by meanwhile is made up for when they are given back.
+    #[serde(default)]
+    pub sources_shut: Vec<Shut>,
+    /// The hours at which a nightly job would scale the controller to nothing.
+    #[serde(default)]
+    pub controller_shut: Vec<Shut>,
+}
+
+/// When a nightly job shuts something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shut {
+    /// Its cron schedule.
+    pub schedule: String,
+    /// By a clock so many seconds east of UTC.
+    pub offset_seconds: i64,
 }
 
 /// An object that can be suspended, and whether it was.

@@ -10,6 +10,8 @@ use crate::migrations;
 use crate::plan::{Plan, SCHEMA};
 use crate::version::Version;
 
+mod truce;
+
 /// What the planner says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Planned {
@@ -51,8 +53,11 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
             return refusal("facts-missing", format!("the step to {} cannot be planned: {why}", rung.to));
         }
     };
-    let mut steps = backup::steps(facts, cluster);
+    let held = truce::of(facts);
+    let mut steps = vec![truce::hold(&held)];
+    steps.extend(backup::steps(facts, cluster));
     steps.extend(migrate);
+    steps.push(truce::give_back(held));
     Planned::Plan(Box::new(Plan {
         schema: SCHEMA,
         cluster: cluster.name.clone(),

@@ -39,6 +39,7 @@ const READERS: &[(&str, Reader)] = &[
     ("packages", |said| json(facts::packages::read(said[0]))),
     ("pods", |said| json(facts::pods::read(&list(said[0])?))),
     ("secrets", |said| json(facts::secrets::read(said[0]))),
+    ("timers", |said| json(facts::timers::read(said[0]))),
     ("tools", |said| json(facts::tools::read(said[0]))),
     ("upgrades", |said| json(facts::upgrades::read(&list(said[0])?, &list(said[1])?))),
     ("variables", |said| json(facts::variables::read(said[0]))),

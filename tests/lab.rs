@@ -15,6 +15,7 @@ use fleet::version::Version;
 use serde_json::{Value, json};
 
 const FLUX: &str = "flux-system";
+const JOBS: &str = "cronjobs.batch";
 const SOURCES: &str = "gitrepositories.source.toolkit.fluxcd.io";
 const KUSTOMIZATIONS: &str = "kustomizations.kustomize.toolkit.fluxcd.io";
 const RELEASES: &str = "helmreleases.helm.toolkit.fluxcd.io";
@@ -760,6 +761,26 @@ fn both_read_alike(lab: &Running, real: &Real<'_>) {
         &["get", "secrets", "nope", "-n", FLUX, "--ignore-not-found", "-o", "json"],
         &["get", "stringsecrets.secretgenerator.mittwald.de", "-A", "-o", "json"],
         &["get", "secrets", "-n", "nowhere", "-o", "json"],
+        &[
+            "get",
+            JOBS,
+            "flux-suspend-source",
+            "-n",
+            FLUX,
+            "-o",
+            "jsonpath={.apiVersion}|{.spec.suspend}|{.status.active}",
+        ],
+        &[
+            "get",
+            JOBS,
+            "nope",
+            "-n",
+            FLUX,
+            "--ignore-not-found",
+            "-o",
+            "jsonpath={.apiVersion}|{.spec.suspend}",
+        ],
+        &["get", "deployments.apps", "coredns", "-n", "kube-system", "-o", "jsonpath={.spec.replicas}"],
         &["get", "--raw", "/readyz"],
         &["get", "--raw", "/apis"],
         &["get", "--raw", "/nonsense"],

@@ -90,9 +90,11 @@ fn must_hold(plan: &Plan) {
     let first_change = plan
         .steps
         .iter()
-        .position(|step| step.class.changes() && !matches!(step.action, Action::Backup(_)))
+        .position(|step| step.class.changes() && !matches!(step.action, Action::Backup(_) | Action::Hold(_)))
         .expect("a rung changes something");
     assert!(proof < first_change);
+    assert!(matches!(plan.steps.first().map(|step| &step.action), Some(Action::Hold(_))));
+    assert!(matches!(plan.steps.last().map(|step| &step.action), Some(Action::GiveBack(_))));
     let ids: BTreeSet<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids.len(), plan.steps.len(), "a step id stands twice");
 
@@ -167,7 +169,7 @@ fn changed(facts: &Facts, what: usize, which: usize, flag: bool) -> Facts {
             (1, Some(at), ..) => flux.sources[at].revision.push('0'),
             (2, _, Some(at), _) => drop(flux.releases.remove(at)),
             (3, _, Some(at), _) => flux.releases[at].name.push('x'),
-            (4, _, _, Some(at)) => flux.kustomizations[at].source = "own".to_owned(),
+            (4, _, _, Some(at)) => flux.kustomizations[at].source.push('x'),
             (5, _, _, Some(at)) => flux.kustomizations[at].name.push('x'),
             _ => {}
         }
@@ -176,7 +178,10 @@ fn changed(facts: &Facts, what: usize, which: usize, flag: bool) -> Facts {
         match (what, at(secrets.len())) {
             (6, Some(at)) => drop(secrets.remove(at)),
             (7, Some(at)) => secrets[at].keys.truncate(usize::from(flag)),
-            (8, Some(at)) => secrets[at].empty = secrets[at].keys.clone(),
+            (8, Some(at)) => {
+                let keys = secrets[at].keys.clone();
+                secrets[at].empty = keys;
+            }
             (9, Some(at)) => secrets[at].name.push('x'),
             _ => {}
         }

@@ -57,6 +57,23 @@ fn milliseconds(text: &str) -> Option<i64> {
     seconds.parse::<i64>().ok()?.checked_mul(1000)?.checked_add(i64::from(thousandths))
 }
 
+/// Seconds east of UTC of `+0100` or `+01:00`.
+#[must_use]
+pub fn offset_seconds(offset: &str) -> Option<i64> {
+    let (sign, digits) = match offset.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let digits = digits.replace(':', "");
+    if digits.len() != 4 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (hours, minutes) = digits.split_at(2);
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours <= 14 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +103,15 @@ mod tests {
         assert!(read("", "", at(0), at(0)).is_err());
         assert!(read("12\nUTC\n", "12", at(0), at(0)).is_err());
         assert!(read("12\n+0000\nUTC\n", "", at(0), at(0)).is_err());
+    }
+
+    #[test]
+    fn offsets_are_read_in_both_spellings_and_nothing_else_is() {
+        assert_eq!(offset_seconds("+0100"), Some(3600));
+        assert_eq!(offset_seconds("-03:30"), Some(-12_600));
+        assert_eq!(offset_seconds("+0000"), Some(0));
+        for wrong in ["", "0100", "+1", "+01000", "+aabb", "+9900", "+0160", "é0100"] {
+            assert_eq!(offset_seconds(wrong), None, "{wrong}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::{Facts, Known, SCHEMA};
 use super::{
     certificates, claims, clock, disks, flux, here, identity, k3s, login, memory, nightly, nodes, os,
 };
-use super::{overrides, packages, pods, reach, secrets, tools, upgrades, variables, volumes, web};
+use super::{overrides, packages, pods, reach, secrets, timers, tools, upgrades, variables, volumes, web};
 use crate::inventory::{Cluster, Paths};
 use crate::remote::{Remote, RemoteError};
 
@@ -52,6 +52,7 @@ async fn ask_host<R: Remote>(remote: &R, paths: &Paths, facts: &mut Facts) -> Re
         .ask("login", &login::ask())
         .ask("tools", &tools::ask())
         .ask("packages", &packages::ask())
+        .ask("timers", &timers::ask())
         .ask("k3s", &k3s::ask(paths))
         .ask("machine-id", &identity::ask())
         .ask("certificates", &certificates::ask(paths))
@@ -70,6 +71,7 @@ async fn ask_host<R: Remote>(remote: &R, paths: &Paths, facts: &mut Facts) -> Re
     facts.login = answers.get("login").and_then(login::read).into();
     facts.tools = answers.get("tools").and_then(tools::read).into();
     facts.packages = answers.get("packages").and_then(packages::read).into();
+    facts.timers = answers.get("timers").and_then(timers::read).into();
     facts.k3s = answers.get("k3s").and_then(k3s::read).into();
     Ok(Host {
         groups: answers

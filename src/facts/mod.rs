@@ -29,7 +29,9 @@ pub mod overrides;
 pub mod packages;
 pub mod pods;
 pub mod reach;
+pub mod schedule;
 pub mod secrets;
+pub mod timers;
 pub mod tools;
 pub mod upgrades;
 pub mod variables;
@@ -90,6 +92,8 @@ pub struct Facts {
     pub overrides: Known<Vec<crate::plan::Object>>,
     /// Nightly jobs of Flux and k3s.
     pub nightly: Known<Vec<nightly::Nightly>>,
+    /// Timers of the host's service manager that start package upgrades.
+    pub timers: Known<timers::Timers>,
     /// Pods.
     pub pods: Known<pods::Pods>,
     /// Upgrades under way.
@@ -130,6 +134,7 @@ impl Default for Facts {
             secrets: Known::not_asked(),
             overrides: Known::not_asked(),
             nightly: Known::not_asked(),
+            timers: Known::not_asked(),
             pods: Known::not_asked(),
             upgrades: Known::not_asked(),
             variables: Known::not_asked(),

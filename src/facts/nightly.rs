@@ -29,8 +29,10 @@ pub enum Does {
     SuspendSource,
     /// Resumes a Flux source.
     ResumeSource,
-    /// Scales the system-upgrade-controller.
+    /// Scales the system-upgrade-controller, but not to nothing.
     ScaleUpgradeController,
+    /// Scales the system-upgrade-controller to nothing.
+    ShutUpgradeController,
 }
 
 #[derive(Default, Deserialize)]
@@ -107,7 +109,8 @@ fn does(said: &str) -> Option<Does> {
     let bare: String =
         said.to_lowercase().chars().filter(|c| !matches!(c, '"' | '\'' | '\\' | ' ' | '\n' | '\t')).collect();
     if bare.contains("scale") && bare.contains("system-upgrade") {
-        return Some(Does::ScaleUpgradeController);
+        let to_nothing = ["replicas=0", "replicas0", "replicas:0"].iter().any(|zero| bare.contains(zero));
+        return Some(if to_nothing { Does::ShutUpgradeController } else { Does::ScaleUpgradeController });
     }
     // `flux suspend source git stackspin`, `kubectl patch gitrepository …`
     let of_source = bare.contains("source") || bare.contains("gitrepo");
@@ -140,8 +143,12 @@ mod tests {
                 Some(Does::ResumeSource),
             ),
             (
-                "system-upgrade kubectl scale deployment system-upgrade-controller --replicas=0",
+                "system-upgrade kubectl scale deployment system-upgrade-controller --replicas=1",
                 Some(Does::ScaleUpgradeController),
+            ),
+            (
+                "system-upgrade kubectl scale deployment system-upgrade-controller --replicas 0",
+                Some(Does::ShutUpgradeController),
             ),
             ("oas-apps php -f /var/www/html/cron.php", None),
             ("oas-apps kubectl scale deployment nc-nextcloud --replicas=0", None),

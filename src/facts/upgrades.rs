@@ -12,6 +12,9 @@ pub struct Upgrades {
     pub k3s_jobs: Vec<String>,
     /// Replicas of the system-upgrade-controller; `None` where it is not installed.
     pub controller_replicas: Option<u64>,
+    /// Its namespace; empty where it is not installed.
+    #[serde(default)]
+    pub controller_namespace: String,
     /// Helm releases left in a `pending-…` state: `namespace/name`, from Helm's release records.
     pub pending_releases: Vec<String>,
 }
@@ -55,6 +58,7 @@ pub fn read(objects: &List, pending: &List) -> Result<Upgrades, String> {
     }
     for item in objects.of("Deployment").filter(|item| item.metadata.name == "system-upgrade-controller") {
         upgrades.controller_replicas = Some(item.spec::<DeploymentSpec>()?.replicas);
+        upgrades.controller_namespace.clone_from(&item.metadata.namespace);
     }
     upgrades.pending_releases = pending
         .of("Secret")

@@ -1,5 +1,6 @@
 //! One simulated host: its folder, its k3s, its cluster, and what tests may ask of it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,9 @@ use crate::version::Version;
 
 /// The shortest time between two passes of the controllers: what comes in bunches is dealt with together.
 pub(super) const BREATH: Duration = Duration::from_millis(15);
+
+/// The timers of Debian's that start package upgrades.
+const TIMERS: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
 
 /// k3s' service, as systemd calls its states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,8 @@ pub struct Host {
     pub(super) made: Mutex<Option<Controllers>>,
     pub(super) state: watch::Sender<State>,
     pub(super) poked: Notify,
+    /// Active timers of its service manager.
+    timers: Mutex<BTreeSet<String>>,
     commands: Mutex<Vec<String>>,
     connections: AtomicUsize,
     /// How often it was started anew.
@@ -94,6 +100,7 @@ impl Host {
             made: Mutex::new(None),
             state: watch::Sender::new(state),
             poked: Notify::new(),
+            timers: Mutex::new(TIMERS.map(str::to_owned).into()),
             commands: Mutex::default(),
             connections: AtomicUsize::new(0),
             reboots: AtomicUsize::new(0),
@@ -221,6 +228,26 @@ impl Host {
             tracing::warn!("the lab cannot record a command: {error}");
         }
         lock(&self.commands).push(line.to_owned());
+    }
+
+    /// The active timers of its service manager.
+    #[must_use]
+    pub fn timers(&self) -> BTreeSet<String> {
+        lock(&self.timers).clone()
+    }
+
+    /// Starts or stops a timer, as systemctl does; `false` where there is none of that name.
+    pub fn set_timer(&self, name: &str, active: bool) -> bool {
+        if !TIMERS.contains(&name) {
+            return false;
+        }
+        let mut timers = lock(&self.timers);
+        if active {
+            timers.insert(name.to_owned());
+        } else {
+            timers.remove(name);
+        }
+        true
     }
 
     /// How many SSH connections were accepted.

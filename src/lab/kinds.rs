@@ -156,6 +156,8 @@ pub(super) const DEPLOYMENT: Kind = Kind::named("deployments");
 pub(super) const STATEFUL_SET: Kind = Kind::named("statefulsets");
 /// ReplicaSets.
 pub(super) const REPLICA_SET: Kind = Kind::named("replicasets");
+/// Cron jobs.
+pub(super) const CRON_JOB: Kind = Kind::named("cronjobs");
 /// Ingresses.
 pub(super) const INGRESS: Kind = Kind::named("ingresses");
 /// Flux sources.

@@ -321,6 +321,6 @@ fn cron_job(namespace: &str, name: &str, schedule: &str, arguments: &Value) -> V
     let pod = json!({"restartPolicy": "OnFailure", "serviceAccountName": name,
         "containers": [{"name": name, "image": "bitnami/kubectl:1.21", "command": arguments}]});
     json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name, "namespace": namespace},
-        "spec": {"schedule": schedule, "concurrencyPolicy": "Forbid", "suspend": false,
+        "spec": {"schedule": schedule, "concurrencyPolicy": "Forbid",
             "jobTemplate": {"spec": {"template": {"spec": pod}}}}})
 }

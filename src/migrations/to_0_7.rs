@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::Migration;
 use crate::facts::Facts;
-use crate::facts::flux::Source;
 use crate::facts::secrets::Secret;
 use crate::plan::{Action, Class, Object, Objects, Probe, Redo, Step};
 use crate::remote::Command;
@@ -61,9 +60,6 @@ fn steps(facts: &Facts) -> Result<Vec<Step>, String> {
         steps.push(resume());
     }
     steps.extend([fetch(), chart_gone(), restore(&saved), reconcile(), converge()]);
-    if source.suspended {
-        steps.push(suspend(source));
-    }
     Ok(steps)
 }
 
@@ -133,31 +129,20 @@ fn switch() -> Step {
     .redo(Redo::Unless(Probe::SourceWants { source: SOURCE.into(), branch }))
 }
 
-/// A suspended source ignores its new branch (facts section 8, trap 8).
+/// A suspended source ignores its new branch (facts section 8, trap 8). The truce suspends it again at the end, as it was found.
 fn resume() -> Step {
     Step::new(
         "to-0.7/resume-source",
         format!("Resume source {SOURCE}, which the nightly window had suspended"),
         Class::Undoable,
-        Action::Run(suspended(r#"'{"spec":{"suspend":false}}'"#)),
+        Action::Run(
+            Command::new(
+                "k3s kubectl patch gitrepositories.source.toolkit.fluxcd.io openappstack -n flux-system --type merge -p",
+            )
+            .fixed(r#"'{"spec":{"suspend":false}}'"#),
+        ),
     )
     .redo(Redo::Unless(Probe::SourceSuspended { source: SOURCE.into(), suspended: false }))
-}
-
-fn suspend(source: &Source) -> Step {
-    Step::new(
-        "to-0.7/suspend-source",
-        format!("Suspend source {} again, as it was found", source.name),
-        Class::Repeatable,
-        Action::Run(suspended(r#"'{"spec":{"suspend":true}}'"#)),
-    )
-}
-
-fn suspended(patch: &'static str) -> Command {
-    Command::new(
-        "k3s kubectl patch gitrepositories.source.toolkit.fluxcd.io openappstack -n flux-system --type merge -p",
-    )
-    .fixed(patch)
 }
 
 fn fetch() -> Step {

@@ -67,10 +67,13 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
             }
             Advice::Plan => {
                 let Some(target) = run.target else { continue };
-                let acks: String =
-                    run.acknowledged.iter().map(|id| format!(" --ack {}", quote(id))).collect();
+                let acks = run.acknowledged.iter().flat_map(|id| ["--ack".to_owned(), quote(id)]);
+                let words: Vec<String> = ["plan".to_owned(), format!("--on {on}"), format!("--to {target}")]
+                    .into_iter()
+                    .chain(acks)
+                    .collect();
                 (
-                    format!("{fleet} plan --on {on} --to {target}{acks} --out plan-{}.json", run.id),
+                    format!("{fleet} {} --out plan-{}.json", words.join(" "), run.id),
                     "to plan anew from what is there now, for `fleet apply`",
                 )
             }
@@ -150,4 +153,57 @@ pub fn with_places(typed: &[String]) -> String {
         }
     }
     fleet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+    use crate::state::{PlanUsed, SCHEMA};
+    use crate::version::Version;
+
+    fn run(plan: Option<&str>, target: Version) -> Run {
+        Run {
+            schema: SCHEMA,
+            id: "20261122T101500Z-abcd".into(),
+            started: jiff::Timestamp::UNIX_EPOCH,
+            by: "operator@desk".into(),
+            fleet: "0.1.0".into(),
+            typed: ["fleet", "-i", "my fleet", "apply", "a.json"].map(str::to_owned).to_vec(),
+            target: Some(target),
+            clusters: vec!["acme".into()],
+            acknowledged: vec!["pods".into()],
+            plan: plan.map(|file| PlanUsed { file: file.into(), checksum: "sha256:00".into() }),
+        }
+    }
+
+    fn commands(outcome: &Outcome, version_after: Option<&str>, run: &Run) -> Vec<String> {
+        let mut report = ClusterReport::not_begun("acme");
+        report.outcome = Ending::of(outcome);
+        report.failure = outcome.failure().cloned();
+        report.version_after = version_after.map(str::to_owned);
+        next(&report, run).into_iter().map(|next| next.command).collect()
+    }
+
+    #[test]
+    fn a_stale_plan_is_made_anew_and_what_else_was_in_the_way_is_applied_again() {
+        let run = run(Some("my plan.json"), Version::V0_7);
+        let refused = |cause| Outcome::Refused { failure: Failure::new(cause, "why") };
+        let anew = "fleet --inventory 'my fleet' plan --on acme --to 0.7 --ack pods --out plan-20261122T101500Z-abcd.json";
+        assert_eq!(commands(&refused("stale-plan"), None, &run), [anew]);
+        assert_eq!(commands(&refused("not-in-inventory"), None, &run), Vec::<String>::new());
+        let again = commands(&refused("check-pods"), None, &run);
+        assert_eq!(again[1], "fleet --inventory 'my fleet' apply 'my plan.json' --on acme");
+    }
+
+    #[test]
+    fn a_plan_that_ends_below_the_target_is_followed_by_one_for_the_rest() {
+        let anew = |plan, target| {
+            let commands = commands(&Outcome::Done, Some("0.7"), &run(plan, target));
+            commands.iter().any(|command| command.contains(&format!(" plan --on acme --to {target}")))
+        };
+        assert!(anew(Some("a.json"), Version::V0_8));
+        assert!(!anew(Some("a.json"), Version::V0_7));
+        assert!(!anew(None, Version::V0_8));
+    }
 }

@@ -80,7 +80,8 @@ fn details(action: &Action) -> Vec<String> {
         }
         Action::Backup(backup) => copied(backup),
         Action::Prove(prove) => vec![format!("datastore, objects and {} volumes", prove.volumes.len())],
-        Action::Hold(truce) | Action::GiveBack(truce) => held(truce),
+        Action::Hold(truce) => held(truce),
+        Action::GiveBack(_) => vec!["each as it was found when it was held".to_owned()],
         Action::WaitUntil { probe, remedies } => {
             let mut lines = vec![format!("until {probe}")];
             if !remedies.is_empty() {
@@ -92,7 +93,7 @@ fn details(action: &Action) -> Vec<String> {
 }
 
 fn held(truce: &Truce) -> Vec<String> {
-    let state = |found: &Found| if found.suspended { "suspended" } else { "active" };
+    let state = |found: &Found| if found.suspended { "suspended" } else { "not suspended" };
     let jobs = truce.cron_jobs.iter().map(|job| format!("cron job {}, found {}", job.object, state(job)));
     let sources =
         truce.sources.iter().map(|source| format!("source {}, found {}", source.object, state(source)));

@@ -262,9 +262,9 @@ pub async fn carry_out<R: Remote>(
         run: wish.folder.run(),
         spool: wish.cluster.paths.spool.clone(),
         reconnect: wish.cluster.host.reconnect,
+        held: false,
     };
     let mut left = from.dirty.clone().map_or(Left::Clean, |at| Left::Dirty { at });
-    let mut held = false;
     let mut ended = Ok(());
     for step in &steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.
@@ -282,7 +282,7 @@ pub async fn carry_out<R: Remote>(
             remote.changes();
         }
         // Tried is as good as done here: a hold that failed in its middle has held something.
-        held |= matches!(step.action, Action::Hold(_));
+        ground.held |= matches!(step.action, Action::Hold(_));
         ended = match from.standing(&step.id) {
             Some(standing) => ground.go_on(remote, step, standing, &rung, &left, journal).await?,
             None => ground.do_step(remote, step, &rung, &left, journal).await?,
@@ -290,10 +290,12 @@ pub async fn carry_out<R: Remote>(
         if ended.is_err() {
             break;
         }
-        held &= !matches!(step.action, Action::GiveBack(_));
+        ground.held &= !matches!(step.action, Action::GiveBack(_));
     }
     // Whatever came in between: what is only for the time of the run is given back, or its own end says that it was not.
-    if held && let Some(step) = plan.steps.iter().find(|step| matches!(step.action, Action::GiveBack(_))) {
+    if ground.held
+        && let Some(step) = plan.steps.iter().find(|step| matches!(step.action, Action::GiveBack(_)))
+    {
         ended = ended.and(ground.do_step(remote, step, &rung, &left, journal).await?);
     }
     Ok(ended)
@@ -316,6 +318,8 @@ struct Ground {
     spool: String,
     /// How long making a lost line again may take, besides what the steps themselves may.
     reconnect: Duration,
+    /// Whether what the cluster does by itself is held, or was tried to be.
+    held: bool,
 }
 
 impl Ground {
@@ -342,7 +346,10 @@ impl Ground {
         let log = rung.join(step_log(&step.id));
         let done = {
             let mut scribe = Scribe::new(journal, &step.id, &log)?;
-            self.act(remote, step, &mut scribe).await
+            match self.keep(remote, step, &mut scribe).await {
+                Ok(()) => self.act(remote, step, &mut scribe).await,
+                over => over,
+            }
         };
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (end, outcome) = match done {
@@ -358,6 +365,14 @@ impl Ground {
         };
         journal.record(What::StepEnded { step: step.id.clone(), end, took_ms })?;
         Ok(outcome)
+    }
+
+    /// Tells the host that the run lives, where it waits for that.
+    async fn keep<R: Remote>(&self, remote: &R, step: &Step, scribe: &mut Scribe<'_>) -> Result<(), Trouble> {
+        if !self.held || matches!(step.action, Action::Hold(_) | Action::GiveBack(_)) {
+            return Ok(());
+        }
+        truce::keep(remote, &self.spool, step.deadline, scribe).await
     }
 
     /// Does one step. A step that changes the cluster needs the proof, the copy alone excepted (promise M8).

@@ -310,6 +310,7 @@ mod tests {
             run: String::new(),
             spool: String::new(),
             reconnect: Duration::ZERO,
+            held: false,
         };
         let step = Step::new("to-0.7/step", "Do it", class, Action::Run(Command::new("do it"))).redo(redo);
         let host = Script(Mutex::new(answers.into()));

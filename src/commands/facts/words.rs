@@ -128,6 +128,7 @@ fn cluster_rows(facts: &Facts) -> Vec<(&'static str, String)> {
         ("variables", said(&facts.variables, variables)),
         ("overrides", said(&facts.overrides, |overrides| listed(overrides.iter().map(ToString::to_string)))),
         ("nightly", said(&facts.nightly, |jobs| lines(jobs.iter().map(nightly)))),
+        ("timers", said(&facts.timers, |timers| listed(timers.active.iter().cloned()))),
         (
             "upgrades",
             said(&facts.upgrades, |upgrades| {
@@ -206,6 +207,7 @@ fn nightly(job: &Nightly) -> String {
         Does::SuspendSource => "suspends a source",
         Does::ResumeSource => "resumes a source",
         Does::ScaleUpgradeController => "scales the system-upgrade-controller",
+        Does::ShutUpgradeController => "scales the system-upgrade-controller to nothing",
     };
     let zone = if job.zone.is_empty() { String::new() } else { format!(" {}", job.zone) };
     let held = if job.suspended { ", suspended" } else { "" };

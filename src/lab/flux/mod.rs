@@ -3,7 +3,7 @@
 //! A pass looks at every object once, does what is due and says when to look again. Time is given to it, so that a
 //! cluster can be brought to rest at once when it is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use super::kinds::Kind;
 use super::spec::{HostSpec, Vintage};
 use super::store::{Key, Store};
 
+mod cron;
 mod helm;
 mod kustomize;
 mod source;
@@ -54,6 +55,8 @@ pub(in crate::lab) struct Controllers {
     values: BTreeMap<Key, String>,
     /// The OAuth secrets as kustomization core saw them last; only under the fault `sso-empty-oauth`.
     oauth: Option<BTreeMap<String, String>>,
+    /// Cron jobs that were seen suspended.
+    asleep: BTreeSet<Key>,
     /// Loki has used up its retries once.
     loki_spent: bool,
     /// The secret that the fault `secrets-conflict` has put in the way.
@@ -73,6 +76,7 @@ impl Controllers {
         kustomize::look(self, store, world, now);
         helm::look(self, store, world, now);
         upkeep::look(self, store, world);
+        cron::look(self, store);
         if store.revision() != before {
             return Some(now);
         }

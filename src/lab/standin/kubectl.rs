@@ -61,6 +61,7 @@ impl Session {
         match (verb, &typed.raw) {
             ("get", Some(path)) => self.raw(path, done),
             ("get", None) => self.get(typed, words, done),
+            ("replace", Some(path)) => self.put(typed, path, done),
             ("create" | "replace", _) => self.write(typed, verb, done),
             ("patch", _) => self.patch(typed, words, done),
             ("delete", _) => self.delete(typed, words, done),

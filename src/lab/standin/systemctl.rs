@@ -1,4 +1,4 @@
-//! `systemctl`, as far as it is about k3s.
+//! `systemctl`, as far as it is about k3s and the timers that start package upgrades.
 
 use super::Done;
 use crate::lab::host::{Host, Power};
@@ -11,6 +11,9 @@ pub(super) async fn run(host: &Host, words: &[String]) -> Done {
     let Some((verb, units)) = names.split_first() else { return Done::default() };
     let unit = units.first().map_or("", |unit| unit.trim_end_matches(".service"));
     let ours = unit == "k3s";
+    if let Some(done) = timer(host, verb, unit, quiet) {
+        return done;
+    }
     match *verb {
         "daemon-reload" | "reset-failed" => Done::default(),
         "start" | "restart" if ours => {
@@ -60,6 +63,21 @@ pub(super) async fn run(host: &Host, words: &[String]) -> Done {
             Done::failed(5, format!("Failed to {verb} {unit}.service: Unit {unit}.service not loaded.\n"))
         }
         other => Done::failed(1, format!("Unknown command verb {other}.\n")),
+    }
+}
+
+/// What is done with a timer; `None` for what is none.
+fn timer(host: &Host, verb: &str, unit: &str, quiet: bool) -> Option<Done> {
+    let there = unit.ends_with(".timer");
+    match verb {
+        "start" | "stop" if there => host.set_timer(unit, verb == "start").then(Done::default),
+        "is-active" if there => {
+            let active = host.timers().contains(unit);
+            let word = if active { "active\n" } else { "inactive\n" };
+            let out = if quiet { String::new() } else { word.to_owned() };
+            Some(Done { out, code: if active { 0 } else { 3 }, ..Done::default() })
+        }
+        _ => None,
     }
 }
 

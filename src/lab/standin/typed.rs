@@ -100,6 +100,9 @@ impl Typed {
             "json" => pretty(
                 &json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}),
             ),
+            path if path.starts_with("jsonpath=") => {
+                items.iter().map(|item| template(&path["jsonpath=".len()..], item)).collect()
+            }
             "name" => items
                 .iter()
                 .filter_map(|item| {
@@ -155,6 +158,24 @@ pub(super) fn named(words: &[String], verb: &str) -> Result<(String, Vec<String>
         Some((kind, name)) => Ok((kind.to_owned(), vec![name.to_owned()])),
         None => Ok((first.clone(), rest.to_vec())),
     }
+}
+
+/// kubectl's `-o jsonpath=`, as far as it is used: fields in braces, and text between them as it stands. What is missing is empty.
+fn template(text: &str, object: &Value) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (path, after) = after.split_once('}').unwrap_or((after, ""));
+        let found = path.split('.').filter(|name| !name.is_empty()).try_fold(object, |at, name| at.get(name));
+        shown.push_str(before);
+        match found {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => shown.push_str(text),
+            Some(other) => shown.push_str(&other.to_string()),
+        }
+        rest = after;
+    }
+    shown + rest
 }
 
 /// JSON as kubectl prints it: four blanks.

@@ -47,6 +47,25 @@ impl Session {
         if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
     }
 
+    /// `replace --raw PATH -f -`: what is read is sent as it stands.
+    pub(super) fn put(&mut self, typed: &Typed, path: &str, done: &mut Done) -> Result<(), Complaint> {
+        if typed.file.as_deref() != Some("-") {
+            return Err("error: --raw can only use a single local file or stdin".to_owned());
+        }
+        let mut text = String::new();
+        io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| format!("error: error reading STDIN: {error}"))?;
+        let object =
+            serde_json::from_str(&text).map_err(|error| format!("error: error parsing STDIN: {error}"))?;
+        let answer = self.ask("PUT", path, "application/json", &object)?;
+        if answer.status >= 400 {
+            return Err(refusal(&answer, ""));
+        }
+        done.out = String::from_utf8_lossy(&answer.body).into_owned();
+        Ok(())
+    }
+
     fn write_one(
         &mut self,
         typed: &Typed,
