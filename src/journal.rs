@@ -5,6 +5,7 @@
 //! Every line is on disk (`fdatasync`) before [`Journal::record`] returns.
 
 mod read;
+mod tail;
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::event::{Event, What};
 use crate::files::{sync_folder, write_new};
 pub use read::{FORMAT, JournalError, Lines, line, number, read};
+pub use tail::Tail;
 
 /// The open journal of one cluster in one run.
 #[derive(Debug)]

@@ -4,15 +4,12 @@
 mod lab_support;
 
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
 
 use fleet::lab::{Fault, HostSpec, Power};
 use fleet::version::Version;
-use lab_support::{Bench, acknowledging, fleet, replace_program, run, until};
-use rustix::process::{Pid, Signal, kill_process};
+use lab_support::{Bench, UnderWay, acknowledging, fleet, replace_program, run, until};
+use rustix::process::Signal;
 
 #[test]
 fn every_exit_code_means_what_the_table_says() {
@@ -58,7 +55,7 @@ fn every_exit_code_means_what_the_table_says() {
     }
     // The reserved and the remaining ones are tested where they arise: 7 and 64 and 70 below.
     for name in ["fine", "too-old", "crashing"] {
-        let stopped = bench.host(name).commands().iter().any(|line| line.contains("systemctl stop"));
+        let stopped = bench.host(name).commands().iter().any(|line| line.contains("systemctl stop k3s"));
         assert!(!stopped, "{name} was touched");
     }
 }
@@ -149,7 +146,7 @@ fn a_machine_that_cannot_keep_its_books_touches_no_host() {
     let ran = bench.fleet(&words);
     assert!(matches!(ran.code, Some(5 | 70)), "{ran:?}");
     let host = bench.host("one");
-    assert!(!host.commands().iter().any(|line| line.contains("systemctl stop")), "k3s was stopped");
+    assert!(!host.commands().iter().any(|line| line.contains("systemctl stop k3s")), "k3s was stopped");
 }
 
 #[test]
@@ -163,45 +160,6 @@ fn an_unknown_run_is_answered_with_those_that_are_there() {
     let said = bench.fleet(&["report", "../../etc"]).ends(64).err;
     assert!(said.contains("The last runs:") && said.contains(&id), "{said}");
     bench.fleet(&["report", &id]).ends(3);
-}
-
-/// The binary under way. It is ended with the value, whatever becomes of the test.
-struct UnderWay {
-    child: Child,
-    said: Arc<Mutex<String>>,
-}
-
-impl UnderWay {
-    fn start(bench: &Bench, words: &[&str]) -> Self {
-        let mut child = bench.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let heard = Arc::clone(&said);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = stderr.read(&mut buffer) {
-                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
-            }
-        });
-        Self { child, said }
-    }
-
-    /// What Ctrl-C in its terminal does.
-    fn interrupt(&self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
-    }
-
-    fn says(&self, text: &str) -> bool {
-        self.said.lock().unwrap().contains(text)
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Two hosts of which one is worked on, in the midst of its copy, until the file `gate` is there.
@@ -228,17 +186,18 @@ fn in_the_copy() -> (Bench, UnderWay, String, String) {
 #[test]
 fn ctrl_c_lets_the_copy_end_begins_nothing_new_and_writes_the_report() {
     let (bench, mut run, first, other) = in_the_copy();
-    run.interrupt();
+    run.signal(Signal::INT);
     until("it says that it is stopping", || run.says("stopping: nothing new is started"));
     fs::write(bench.path("gate"), "").unwrap();
     let status = run.child.wait().unwrap();
-    assert_eq!(status.code(), Some(7), "{}", run.said.lock().unwrap());
+    assert_eq!(status.code(), Some(7), "{}", run.said());
 
     let report = bench.report(&first);
     assert_eq!((&report["outcome"], &report["state"]), (&"interrupted".into(), &"clean".into()));
     let steps = report["steps"].as_array().unwrap();
-    assert_eq!(steps.len(), 1, "{report}");
-    assert_eq!((&steps[0]["step"], &steps[0]["outcome"]), (&"backup/copy".into(), &"done".into()));
+    let ended: Vec<_> = steps.iter().map(|step| (step["step"].as_str(), step["outcome"].as_str())).collect();
+    let done = |step| (Some(step), Some("done"));
+    assert_eq!(ended, ["truce/hold", "backup/copy", "truce/give-back"].map(done));
     assert_eq!(bench.host(&first).state().power, Power::Running);
     assert_eq!(bench.report(&other)["outcome"], "interrupted");
     assert_eq!(bench.host(&other).connections(), 0, "it was not begun");
@@ -249,11 +208,11 @@ fn ctrl_c_lets_the_copy_end_begins_nothing_new_and_writes_the_report() {
 #[test]
 fn ctrl_c_twice_lets_go_at_once_and_the_host_helps_itself() {
     let (bench, mut run, first, other) = in_the_copy();
-    run.interrupt();
+    run.signal(Signal::INT);
     until("it says that it is stopping", || run.says("press Ctrl-C again"));
-    run.interrupt();
+    run.signal(Signal::INT);
     let status = run.child.wait().unwrap();
-    assert_eq!(status.code(), Some(7), "{}", run.said.lock().unwrap());
+    assert_eq!(status.code(), Some(7), "{}", run.said());
     let report = bench.report(&first);
     assert_eq!((&report["outcome"], &report["state"]), (&"in-doubt".into(), &"unknown".into()), "{report}");
     assert_eq!(bench.report(&other)["outcome"], "not-begun");

@@ -22,7 +22,7 @@ pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
 pub use lab::{LabSub, LabUpArgs, RehearseArgs};
 pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
-pub use runs::ReportArgs;
+pub use runs::{ReportArgs, RunArgs, StatusArgs};
 pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs};
 
 /// Upgrade many Stackspin clusters at once over SSH.
@@ -82,6 +82,14 @@ pub enum Sub {
     Lock(LockSub),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
+    /// Show how a run stands: while it goes on, from any terminal, and afterwards.
+    Status(StatusArgs),
+    /// Watch a run as its own terminal shows it, until it ends. Ctrl-C ends the watching alone.
+    Watch(RunArgs),
+    /// Ask a running run to begin no further cluster for now; `fleet resume` lets it go on.
+    Pause(RunArgs),
+    /// Ask a running run to end at the next safe point, as its first Ctrl-C does.
+    Abort(RunArgs),
     /// List the runs.
     Runs(FormatArgs),
     /// Run a program of this machine, kubectl for example, with a cluster's API before it.

@@ -4,6 +4,23 @@ use clap::Args;
 
 use super::FormatArgs;
 
+/// `fleet watch`, `fleet pause`, `fleet abort`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The run's id, or `last`.
+    pub run: String,
+}
+
+/// `fleet status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The run's id, or `last`.
+    pub run: String,
+    /// The format.
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
 /// `fleet report`
 #[derive(Debug, Args)]
 pub struct ReportArgs {

@@ -69,6 +69,13 @@ pub struct ResumeArgs {
     /// Of its clusters only these, by name, group or @tag, joined by commas; `!` in front leaves out: web,@canary,!acme.
     #[arg(long, value_name = "TERMS", value_delimiter = ',', allow_hyphen_values = true)]
     pub on: Vec<String>,
+    /// The machine that had the run is lost: make its folder anew from what the hosts keep of it, then go on. With `last`, the newest run
+    /// that a host knows.
+    #[arg(long)]
+    pub from_hosts: bool,
+    /// With --from-hosts: ask every cluster of the inventory.
+    #[arg(long, requires = "from_hosts")]
+    pub all: bool,
     /// What a person has found out about a step in doubt: it was done, or it is to be done again; may be given often.
     #[arg(long, value_name = "CLUSTER:STEP=done|again", value_parser = settled)]
     pub settle: Vec<Settled>,

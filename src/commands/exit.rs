@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::output::complain;
+
 /// How a command can end well, or less well but as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -74,20 +76,19 @@ impl From<std::io::Error> for Trouble {
 }
 
 /// Prints the trouble, if there is one, and gives the exit code.
-#[expect(clippy::print_stderr, reason = "the one place where a command's trouble is told")]
 pub(super) fn close(result: Result<Exit, Trouble>) -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         Err(Trouble::Usage(why)) => {
-            eprintln!("error: {why}");
+            complain(&why);
             Exit::Usage
         }
         Err(Trouble::Cluster(exit, why)) => {
-            eprintln!("error: {why}");
+            complain(&why);
             exit
         }
         Err(Trouble::Internal(why)) => {
-            eprintln!("error: on this machine: {why}");
+            complain(&format!("on this machine: {why}"));
             Exit::Internal
         }
     };

@@ -114,7 +114,7 @@ async fn break_one(cli: &Cli, args: &LockBreakArgs) -> Result<Exit, Trouble> {
             args.cluster
         )));
     };
-    let folder =
+    let (folder, _lock) =
         begin_run(&cli.runs, std::env::args().collect(), None, vec![cluster.name.clone()], Vec::new(), None)?;
     let mut journal = Journal::create(&folder.cluster(&cluster.name)?.journal(), &cluster.name, None)?;
     journal.record(What::Begun { address: cluster.login() })?;

@@ -7,10 +7,12 @@ use crate::cli::{Cli, Sub};
 mod apply;
 mod backup;
 mod check;
+mod control;
 mod doctor;
 mod exec;
 mod exit;
 mod facts;
+mod handover;
 mod inventory;
 mod lab;
 mod lock;
@@ -21,10 +23,12 @@ mod report;
 mod resume;
 mod runs;
 mod select;
+mod status;
 mod stop;
 mod trust;
 mod tunnel;
 mod upgrade;
+mod watch;
 
 pub use exit::{Exit, Trouble};
 
@@ -44,6 +48,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Doctor(args) => doctor::run(&cli, args).await,
         Sub::Lock(sub) => lock::run(&cli, sub).await,
         Sub::Report(args) => report::run(&cli, args),
+        Sub::Status(args) => status::run(&cli, args),
+        Sub::Watch(args) => watch::run(&cli, args).await,
+        Sub::Pause(args) => control::pause(&cli, args),
+        Sub::Abort(args) => control::abort(&cli, args),
         Sub::Runs(args) => runs::run(&cli, args),
         Sub::Lab(sub) => lab::run(&cli, sub).await,
         Sub::Tunnel(args) => match tunnel::run(&cli, args).await {

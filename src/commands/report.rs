@@ -3,7 +3,7 @@
 use super::{Exit, Trouble, output};
 use crate::cli::{Cli, Format, ReportArgs};
 use crate::report::{self, Ending, FleetReport, screen};
-use crate::state::{RunFolder, runs};
+use crate::state::{RunFolder, last, runs};
 
 /// How many runs an unknown id is answered with.
 const OFFERED: usize = 5;
@@ -60,10 +60,7 @@ pub(super) fn find(cli: &Cli, wanted: &str) -> Result<RunFolder, Trouble> {
     let ids: Vec<String> =
         runs.iter().filter_map(|(folder, _)| Some(folder.path().file_name()?.to_str()?.to_owned())).collect();
     let found = if wanted == "last" {
-        // Ids count in seconds; two runs of `fleet exec` may share one.
-        runs.iter()
-            .filter(|(_, run)| run.is_ok())
-            .max_by_key(|(_, run)| run.as_ref().ok().map(|run| run.started))
+        last(&cli.runs, &runs)
     } else {
         runs.iter().find(|(folder, _)| folder.path().file_name().is_some_and(|name| name == wanted))
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::upgrade::{Stored, Wanted, operator, work};
-use super::{Exit, Trouble, output, report};
+use super::{Exit, Trouble, control, handover, output, report};
 use crate::cli::{Cli, ResumeArgs};
 use crate::inventory::{self, Cluster, Inventory, Selection};
 use crate::journal::{self, JournalError};
@@ -19,9 +19,28 @@ use crate::run::position::Standing;
 use crate::ssh::Limits;
 use crate::state::{Run, RunFolder};
 
-/// Goes on with the run that was named.
+/// Goes on with the run that was named. One that a living process works on and that is paused is let go on.
 pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
-    let folder = report::find(cli, &args.run)?;
+    let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
+    let (folder, all) = if args.from_hosts {
+        handover::take_over(cli, args, &inventory).await?
+    } else {
+        (report::find(cli, &args.run)?, true)
+    };
+    match go_on(cli, args, &inventory, folder).await? {
+        // A host that should have told its part and could not is none that is done.
+        Exit::Done if !all => Ok(Exit::Failed),
+        exit => Ok(exit),
+    }
+}
+
+async fn go_on(
+    cli: &Cli,
+    args: &ResumeArgs,
+    inventory: &Inventory,
+    folder: RunFolder,
+) -> Result<Exit, Trouble> {
+    let Some(lock) = control::take(&folder)? else { return Ok(Exit::Done) };
     let run = folder.run()?;
     let Some(target) = run.target else {
         return Err(Trouble::usage(format!(
@@ -30,8 +49,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
             run.id
         )));
     };
-    let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
-    let names = chosen(&run, &args.on, &inventory)?;
+    let names = chosen(&run, &args.on, inventory)?;
     let (mut clusters, mut unbegun) = (Vec::new(), Vec::new());
     for name in names {
         let position = position(&folder, &name)?;
@@ -42,7 +60,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
             if position.rung.is_none() {
                 unbegun.push(name.clone());
             }
-            clusters.push(known(&name, &inventory, &run)?);
+            clusters.push(known(&name, inventory, &run)?);
         }
     }
     if let Some(stray) =
@@ -59,7 +77,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
         return Ok(report::exit_of(&fleet));
     }
     let stored = stored(&folder, &run, &unbegun)?;
-    let caps = Caps::of(&inventory, args.parallel);
+    let caps = Caps::of(inventory, args.parallel);
     let resumed = Resumed { by: operator(), settled: args.settle.clone() };
     let wanted = Wanted {
         clusters,
@@ -73,7 +91,7 @@ pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
         typed: run.typed,
         stored,
     };
-    work(wanted, &folder, Some(resumed)).await
+    work(wanted, &folder, &lock, Some(resumed)).await
 }
 
 /// The names of the run's clusters, of which `--on` may choose some.

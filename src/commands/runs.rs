@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::{Exit, Trouble, output};
 use crate::cli::{Cli, Format, FormatArgs};
 use crate::remote::printable;
+use crate::report::status::RunState;
 use crate::report::{self, Ending, FleetReport, screen};
-use crate::state::runs;
+use crate::state::{Control, RunFolder, RunLock, runs};
 
 /// One run in the list.
 #[derive(Debug, Serialize)]
@@ -22,8 +23,10 @@ struct Row {
     target: Option<String>,
     clusters: usize,
     outcomes: BTreeMap<Ending, usize>,
-    /// Whether an end is written for every cluster. Where not, the run goes on still or was killed.
+    /// Whether an end is written for every cluster.
     finished: bool,
+    /// How it stands; none where it cannot be told.
+    state: Option<RunState>,
     #[serde(skip)]
     said: String,
 }
@@ -35,7 +38,7 @@ pub(super) fn run(cli: &Cli, args: &FormatArgs) -> Result<Exit, Trouble> {
         .map(|(folder, _)| {
             let id = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
             match report::read(&folder) {
-                Ok(fleet) => told(id, &fleet),
+                Ok(fleet) => told(id, &fleet, &folder),
                 Err(error) => untold(id, &error),
             }
         })
@@ -50,7 +53,10 @@ pub(super) fn run(cli: &Cli, args: &FormatArgs) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
-fn told(id: String, fleet: &FleetReport) -> Row {
+fn told(id: String, fleet: &FleetReport, folder: &RunFolder) -> Row {
+    let held = RunLock::is_held(folder).unwrap_or(false);
+    let asked = Control::read(folder).ok().flatten();
+    let state = RunState::of(held, asked.as_ref(), fleet.is_finished());
     Row {
         id,
         trouble: None,
@@ -60,6 +66,7 @@ fn told(id: String, fleet: &FleetReport) -> Row {
         clusters: fleet.clusters.len(),
         outcomes: fleet.counts(),
         finished: fleet.is_finished(),
+        state: Some(state),
         said: fleet.counts_said(),
     }
 }
@@ -74,6 +81,7 @@ fn untold(id: String, error: &std::io::Error) -> Row {
         clusters: 0,
         outcomes: BTreeMap::new(),
         finished: false,
+        state: None,
         said: String::new(),
     }
 }
@@ -81,11 +89,7 @@ fn untold(id: String, error: &std::io::Error) -> Row {
 fn table(rows: &[Row], look: screen::Look) -> String {
     let head = ["run", "started", "by", "target", "clusters", "outcomes", "state"];
     let rows = rows.iter().map(|row| {
-        let state = match (&row.trouble, row.finished) {
-            (Some(_), _) => "cannot be told",
-            (None, true) => "finished",
-            (None, false) => "running or stopped",
-        };
+        let state = row.state.map_or("cannot be told", RunState::as_str);
         [
             row.id.clone(),
             row.started.map_or_else(|| "-".to_owned(), screen::moment),

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::stop::{Told, until_let_go};
+use super::stop::{Reins, Told, until_let_go};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
 use crate::event::{Event, Failure, Outcome, What};
@@ -19,9 +19,9 @@ use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::plan_file::PlanFile;
 use crate::report::screen;
-use crate::rollout::{Budget, Caps, Resumed, Rollout};
+use crate::rollout::{Budget, Caps, Pause, Resumed, Rollout};
 use crate::ssh::{Limits, Network};
-use crate::state::{PlanUsed, Run, RunFolder, SCHEMA};
+use crate::state::{PlanUsed, Run, RunFolder, RunLock, SCHEMA};
 use crate::version::Version;
 
 /// An upgrade that is to be done.
@@ -78,18 +78,19 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
     names.sort();
     let used = wanted.stored.as_ref().map(|stored| stored.used.clone());
     let (typed, acknowledged) = (wanted.typed.clone(), wanted.acknowledged.clone());
-    let folder = begin_run(&wanted.runs, typed, Some(wanted.target), names, acknowledged, used)?;
+    let (folder, lock) = begin_run(&wanted.runs, typed, Some(wanted.target), names, acknowledged, used)?;
     if let Some(stored) = &wanted.stored {
         stored.file.store(&folder.plan())?;
     }
-    let exit = work(wanted, &folder, None).await?;
+    let exit = work(wanted, &folder, &lock, None).await?;
     Ok((folder, exit))
 }
 
-/// Works on the clusters of a run, new or gone on with, shows it, writes the reports and prints the table.
+/// Works on the clusters of a run that this process holds, new or gone on with, shows it, writes the reports and prints the table.
 pub(super) async fn work(
     wanted: Wanted,
     folder: &RunFolder,
+    _held: &RunLock,
     resumed: Option<Resumed>,
 ) -> Result<Exit, Trouble> {
     let Wanted { clusters, target, acknowledged, caps, budget, limits, backups, stored, .. } = wanted;
@@ -101,7 +102,7 @@ pub(super) async fn work(
         Some(stored) => refuse(stored, folder, &listener)?,
         None => BTreeMap::new(),
     };
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));
     let rollout = Rollout {
         target,
         plans,
@@ -113,12 +114,14 @@ pub(super) async fn work(
         network: Network::new(limits),
         listener,
         stop: Arc::clone(&stop),
+        pause: Arc::clone(&pause),
         resumed,
     };
-    let stopping = Notify::new();
-    let show = crate::report::live::show(events, count, &stopping);
+    let (news, heard) = unbounded_channel();
+    let show = crate::report::live::show(events, count, heard, Duration::ZERO);
     let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
-    let results = until_let_go(work, &mut told, &stop, &stopping).await;
+    let results =
+        until_let_go(work, Reins { told: &mut told, run: folder, stop: &stop, pause: &pause, news }).await;
 
     let fleet = crate::report::write(folder)?;
     output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
@@ -140,7 +143,7 @@ fn refuse(
     Ok(stored.plans)
 }
 
-/// Makes the folder of a new run.
+/// Makes the folder of a new run, which this process holds from then on.
 pub(super) fn begin_run(
     runs: &Path,
     typed: Vec<String>,
@@ -148,7 +151,7 @@ pub(super) fn begin_run(
     clusters: Vec<String>,
     acknowledged: Vec<String>,
     plan: Option<PlanUsed>,
-) -> Result<RunFolder, Trouble> {
+) -> Result<(RunFolder, RunLock), Trouble> {
     let run = Run {
         schema: SCHEMA,
         id: form::id(Timestamp::now()),
@@ -161,7 +164,7 @@ pub(super) fn begin_run(
         acknowledged,
         plan,
     };
-    RunFolder::create(runs, &run).map_err(|error| {
+    RunFolder::begin(runs, &run).map_err(|error| {
         Trouble::internal(format!("cannot make a run folder in {}: {error}", runs.display()))
     })
 }

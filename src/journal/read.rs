@@ -130,7 +130,7 @@ pub fn read(path: &Path) -> Result<Vec<Event>, JournalError> {
 }
 
 /// Why a line is no event.
-enum Unread {
+pub(super) enum Unread {
     Damaged(String),
     Newer { fleet: String, format: u32 },
 }
@@ -142,7 +142,7 @@ impl From<String> for Unread {
 }
 
 /// A line's event, and the line as text.
-fn parse(line: &[u8], expected: u64) -> Result<(Event, String), Unread> {
+pub(super) fn parse(line: &[u8], expected: u64) -> Result<(Event, String), Unread> {
     let line = std::str::from_utf8(line).map_err(|error| error.to_string())?;
     let bare = unseal(line.strip_suffix('\n').unwrap_or(line))?;
     if expected == 1 {

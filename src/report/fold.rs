@@ -20,9 +20,9 @@ impl ClusterReport {
     #[must_use]
     pub fn fold(cluster: &str, events: &[Event]) -> Self {
         let mut report = Self::not_begun(cluster);
-        let (Some(first), Some(last)) = (events.first(), events.last()) else { return report };
+        let Some(first) = events.first() else { return report };
         report.started = Some(first.at);
-        report.took_ms = form::between(first.at, last.at);
+        report.took_ms = worked_ms(events);
         let mut end = None;
         let mut changes = Changes::default();
         for event in events {
@@ -270,6 +270,36 @@ impl ClusterReport {
     }
 }
 
+/// How long nothing may be written down while work goes on outside of a step, and how much longer than it took something may seem by a
+/// clock that nobody set.
+const QUIET_MS: u64 = 3_600_000;
+const SLACK_MS: u64 = 60_000;
+
+/// Milliseconds of work on the cluster, from the first event to the last. Between two events a clock may have been set: no stretch
+/// counts less than none, none more than it can have been, and a step no less than was measured without a clock. What lies between a
+/// process that ended and the one that went on is no work.
+fn worked_ms(events: &[Event]) -> u64 {
+    let (mut worked, mut began, mut last) = (0_u64, None, None);
+    for event in events {
+        let most = match event.what {
+            What::Resumed { .. } => 0,
+            What::StepEnded { took_ms, .. } | What::Ran { took_ms, .. } => took_ms.saturating_add(SLACK_MS),
+            _ => QUIET_MS,
+        };
+        let passed = last.map_or(0, |last| form::between(last, event.at));
+        worked = worked.saturating_add(passed.min(most));
+        last = Some(event.at);
+        match event.what {
+            What::StepStarted { .. } => began = Some(worked),
+            What::StepEnded { took_ms, .. } => {
+                worked = worked.max(began.take().map_or(0, |began: u64| began.saturating_add(took_ms)));
+            }
+            _ => {}
+        }
+    }
+    worked
+}
+
 /// Which changing step of a migration was started last. What is done around every migration (the copy, with k3s stopped and started
 /// again; the truce) leaves the cluster as it was (promise M8), unless the run died within it.
 #[derive(Debug, Default)]
@@ -306,5 +336,50 @@ fn clean_verdict(verdict: &Judgement) -> Judgement {
         level: verdict.level,
         said: printable(&verdict.said),
         acknowledged: verdict.acknowledged && verdict.level == Level::Warn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Class;
+
+    /// A cluster whose one step took ten minutes, by a clock that is set by so many seconds within it and after it.
+    fn story(within: i64, after: i64) -> Vec<Event> {
+        let step = || "to-0.7/wait".to_owned();
+        let whats = [
+            (0, What::Begun { address: "x".into() }),
+            (
+                5,
+                What::StepStarted {
+                    step: step(),
+                    title: String::new(),
+                    class: Class::ReadOnly,
+                    expected_seconds: 1,
+                },
+            ),
+            (300 + within, What::Noted { step: step(), text: "waiting".into() }),
+            (605 + within, What::StepEnded { step: step(), end: StepEnd::Done, took_ms: 600_000 }),
+            (610 + within + after, What::Finished { outcome: Outcome::Done }),
+        ];
+        let at = |second| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let event = |(seq, (second, what))| Event { seq, at: at(second), cluster: "acme".into(), what };
+        (1..).zip(whats).map(event).collect()
+    }
+
+    #[test]
+    fn a_clock_that_is_set_makes_no_time_negative_or_absurd() {
+        assert_eq!(ClusterReport::fold("acme", &story(0, 0)).took_ms, 610_000);
+        const DAY: i64 = 86_400;
+        for (within, after) in [(-DAY, 0), (0, -DAY), (3650 * DAY, 0), (0, 3650 * DAY), (-3650 * DAY, DAY)] {
+            let took = ClusterReport::fold("acme", &story(within, after)).took_ms;
+            assert!((600_000..=2 * QUIET_MS + 610_000).contains(&took), "{within} {after}: {took}");
+        }
+        // What lies between two processes is no work.
+        let mut resumed = story(0, 0);
+        let late = resumed[4].at.checked_add(jiff::SignedDuration::from_hours(30)).unwrap();
+        let what = What::Resumed { by: "b@desk".into(), fleet: "0.1.0".into() };
+        resumed.push(Event { seq: 6, at: late, cluster: "acme".into(), what });
+        assert_eq!(ClusterReport::fold("acme", &resumed).took_ms, 610_000);
     }
 }

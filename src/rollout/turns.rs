@@ -99,6 +99,11 @@ impl Turns {
         Some((cluster, Turn { queue }))
     }
 
+    /// Whether anybody waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.queues.iter().any(|queue| !queue.waiting.is_empty())
+    }
+
     /// Gives a turn back.
     pub(super) fn give_back(&mut self, turn: Turn) {
         for room in &self.queues[turn.queue].needs {

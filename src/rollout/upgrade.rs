@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Budget, Caps, each_within, locked};
+use super::{Budget, Caps, Pause, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
@@ -41,6 +41,8 @@ pub struct Rollout {
     pub listener: UnboundedSender<Event>,
     /// Set when the operator asks to stop: nothing new is started, what is under way goes to its next safe point.
     pub stop: Arc<AtomicBool>,
+    /// Set while the operator wants nothing new to be begun.
+    pub pause: Arc<Pause>,
     /// Who goes on with the run, where it is not a new one.
     pub resumed: Option<Resumed>,
 }
@@ -69,7 +71,7 @@ impl Rollout {
     /// Upgrades the clusters. Each has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn upgrade(self, clusters: Vec<Cluster>) -> BTreeMap<String, Result<Outcome, String>> {
         let this = Arc::new(self);
-        let results = each_within(clusters, &this.caps, &this.budget, |cluster| {
+        let results = each_within(clusters, &this.caps, &this.budget, &this.pause, |cluster| {
             let this = Arc::clone(&this);
             async move { this.one(&cluster).await }
         })
@@ -85,6 +87,8 @@ impl Rollout {
         if result.is_err() {
             // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10).
             self.stop.store(true, Ordering::Relaxed);
+            // Whoever waits is to be told.
+            self.pause.set(false);
         }
         result
     }

@@ -107,18 +107,21 @@ impl<'a, R: Remote> Fenced<'a, R> {
         (self.lock.guard(self.number, &load, command), through)
     }
 
-    /// What became of a guarded command. Where its end was seen, so was its guard's: the host has the lines.
+    /// What became of a guarded command, and whether the host has the lines that went with it.
     fn judge(
         &self,
         (guarded, through): &(Guarded, Option<u64>),
         answer: Result<Output, RemoteError>,
     ) -> Result<Output, RemoteError> {
         let stopped = answer.as_ref().map(|output| guarded.stopped(output));
-        if let (Ok(None), Some(through)) = (&stopped, through) {
-            self.pending.forget(*through);
-        }
-        if through.is_some() {
-            self.torn.store(stopped != Ok(None), Ordering::Relaxed);
+        if let Some(through) = through {
+            // What ended well ran, behind its guard. Of anything else nobody knows whether a shell came to it (sudo refuses, a login shell is
+            // gone): its lines are sent again. Whoever reads them drops what came twice.
+            let there = stopped == Ok(None) && answer.as_ref().is_ok_and(Output::success);
+            if there {
+                self.pending.forget(*through);
+            }
+            self.torn.store(!there, Ordering::Relaxed);
         }
         match stopped {
             Ok(None) => {
