@@ -234,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_plan_is_made_anew_and_what_else_was_in_the_way_is_applied_again() {
+    fn a_stale_plan_is_made_anew_and_what_else_was_in_the_way_is_gone_on_with() {
         let run = run(Some("my plan.json"), Version::V0_7);
         let refused = |cause| Outcome::Refused { failure: Failure::new(cause, "why") };
         let anew = "fleet --inventory 'my fleet' plan --on acme --to 0.7 --ack pods --out plan-20261122T101500Z-abcd.json";
         assert_eq!(commands(&refused("stale-plan"), None, &run), [anew]);
         assert_eq!(commands(&refused("not-in-inventory"), None, &run), Vec::<String>::new());
         let again = commands(&refused("check-pods"), None, &run);
-        assert_eq!(again[1], "fleet --inventory 'my fleet' apply 'my plan.json' --on acme");
+        assert_eq!(again[1], "fleet --inventory 'my fleet' resume 20261122T101500Z-abcd --on acme");
     }
 
     #[test]
