@@ -24,6 +24,11 @@ pub fn make_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
+/// Opens a file that only its owner can read, to write at its end; made if it is not there.
+pub fn append_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
 /// Writes bytes so that the file is either as before or whole: beside it, synced, then renamed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put_whole(path, bytes, 0o600)
@@ -107,6 +112,12 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     sync_folder(
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new(".")),
     )
+}
+
+/// Whether something could not be written because the disk, or what this user may have of it, is full.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Puts a folder's names on disk.

@@ -1,6 +1,7 @@
-//! How times, sizes and numbers are written, everywhere.
+//! How times, sizes and numbers are written, everywhere, and which known word a mistyped one was meant to be.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -27,7 +28,7 @@ pub fn seconds(seconds: u64) -> String {
 
 /// An expected time for people, no more exact than it is known: `40 s`, `12 min`, `1 h 05 min`.
 #[must_use]
-pub fn about(duration: std::time::Duration) -> String {
+pub fn about(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds < 90 {
         return format!("{seconds} s");
@@ -76,6 +77,22 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A stretch of time as people write it: a whole number and `m`, `h` or `d`. At least a minute, at most a year.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    const YEAR: u64 = 366 * 86_400;
+    let unit = match text.chars().last() {
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => 0,
+    };
+    let number = text.get(..text.len().saturating_sub(1)).and_then(|number| number.parse::<u64>().ok());
+    match number.and_then(|number| number.checked_mul(unit)) {
+        Some(seconds) if (60..=YEAR).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        _ => Err("a whole number with m, h or d behind it is wanted, at most a year: 90m, 2h, 7d".to_owned()),
+    }
+}
+
 /// Bytes in hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -117,6 +134,18 @@ pub fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
+/// The word that was probably meant: the nearest of the known ones, if one is near.
+#[must_use]
+pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +157,18 @@ mod tests {
         }
         for text in ["", "0", "0M", "M", "-1", "1.5M", "20 M", "20MB", "20Mé", "99999999999G"] {
             assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for (text, seconds) in [("1m", 60), ("90m", 5400), ("2h", 7200), ("7d", 604_800)] {
+            assert_eq!(parse_time(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in
+            ["", "h", "0h", "-1h", "1.5h", "2 h", "2", "2s", "é", "2é", "999999d", "99999999999999999999d"]
+        {
+            assert!(parse_time(text).is_err(), "{text}");
         }
     }
 
@@ -185,5 +226,11 @@ mod tests {
         assert_eq!(between(late, early), 0);
         assert_eq!(moment(late), "2026-11-22 10:00:01Z");
         assert_eq!(clock(late), "10:00:01");
+    }
+
+    #[test]
+    fn a_near_word_is_suggested_and_a_far_one_is_not() {
+        assert_eq!(meant("adress", ["address", "agent"]), Some("address"));
+        assert_eq!(meant("frobnicate", ["address", "agent"]), None);
     }
 }

@@ -1,7 +1,12 @@
 //! A cluster's journal: events on disk before they reach the screen.
 //!
 //! One line an event: `{"sum":"<8 hex>","seq":1,"at":"…","cluster":"…","what":"…",…}`. The sum is the first 8 hex digits of the
-//! SHA-256 of the line as it would stand without it. Every line is on disk (`fdatasync`) before [`Journal::record`] returns.
+//! SHA-256 of the line as it would stand without it. The first line also tells the version of this form and the `fleet` that wrote it.
+//! Every line is on disk (`fdatasync`) before [`Journal::record`] returns.
+
+mod ballast;
+mod read;
+mod tail;
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -11,11 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::{Event, What};
-use crate::form::hex;
+use crate::files::{is_full, sync_folder, write_new};
+pub use ballast::Ballast;
+pub use read::{FORMAT, JournalError, Lines, line, number, read};
+pub use tail::Tail;
 
 /// The open journal of one cluster in one run.
 #[derive(Debug)]
@@ -24,8 +31,12 @@ pub struct Journal {
     file: File,
     cluster: String,
     seq: u64,
+    /// Bytes of all whole lines.
+    length: u64,
     listener: Option<UnboundedSender<Event>>,
     pending: Pending,
+    /// The run's, where it was laid when this was opened.
+    ballast: Option<Ballast>,
 }
 
 /// Lines that are on disk here and not yet on the host: whoever sends the host its next command sends them along, so that the host keeps
@@ -50,55 +61,75 @@ impl Pending {
     }
 }
 
-/// What is wrong with a journal.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A line in the middle is damaged.
-    #[error(
-        "{path}:{line}: damaged: {why}; the lines before it are whole. Keep the file and see docs/reports.md#a-damaged-journal"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        why: String,
-        /// The events of the lines before it, so that a report can tell what is known.
-        whole: Vec<Event>,
-    },
-}
-
 impl Journal {
     /// Begins a new journal; an existing file is an error. `listener` hears every event once it is on disk.
     pub fn create(path: &Path, cluster: &str, listener: Option<UnboundedSender<Event>>) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
         if let Some(folder) = path.parent() {
             // The new name must survive a power cut as well as the lines do.
-            File::open(folder)?.sync_all()?;
+            sync_folder(folder)?;
         }
         Ok(Self {
             path: path.to_owned(),
             file,
             cluster: cluster.to_owned(),
             seq: 0,
+            length: 0,
             listener,
             pending: Pending::default(),
+            ballast: laid(path),
         })
+    }
+
+    /// Goes on with the journal of a process that is no more, and gives what it tells. A torn last line (its act was never begun) is
+    /// put into `journal.torn-N` beside it and cut off. A damaged journal, or one of a newer `fleet`, is an error, and nothing is
+    /// changed. Which lines the host has is not known here: all count as [`Pending`].
+    pub fn reopen(
+        path: &Path,
+        cluster: &str,
+        listener: Option<UnboundedSender<Event>>,
+    ) -> Result<(Self, Vec<Event>), JournalError> {
+        let failed = |source| JournalError::Unwritable { path: path.to_owned(), source };
+        let text = std::fs::read(path)
+            .map_err(|source| JournalError::Unreadable { path: path.to_owned(), source })?;
+        let lines = Lines::read(&text, path)?;
+        if let Some(event) = lines.events.iter().find(|event| event.cluster != cluster) {
+            return Err(JournalError::Another { path: path.to_owned(), cluster: event.cluster.clone() });
+        }
+        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
+        if !lines.torn.is_empty() {
+            set_aside(path, lines.torn).map_err(failed)?;
+            file.set_len((text.len() - lines.torn.len()) as u64).map_err(failed)?;
+        }
+        // Lines that a dead process wrote and did not sync are read back from memory: they are to be on disk before they are relied on.
+        file.sync_all().map_err(failed)?;
+        let pending = Pending::default();
+        pending.lock().extend(lines.events.iter().map(|event| event.seq).zip(lines.whole));
+        let seq = lines.events.last().map_or(0, |event| event.seq);
+        let journal = Self {
+            path: path.to_owned(),
+            file,
+            cluster: cluster.to_owned(),
+            seq,
+            length: (text.len() - lines.torn.len()) as u64,
+            listener,
+            pending,
+            ballast: laid(path),
+        };
+        Ok((journal, lines.events))
     }
 
     /// The lines that the host does not have yet.
     #[must_use]
     pub fn pending(&self) -> Pending {
         self.pending.clone()
+    }
+
+    /// Whether the disk was full, here or under another journal of the run: what is under way can still be written down, and nothing new is
+    /// to be begun.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.ballast.as_ref().is_some_and(|ballast| !ballast.is_there())
     }
 
     /// Writes an event to disk, then tells the listener.
@@ -114,7 +145,17 @@ impl Journal {
             .map(|(seq, what)| Event { seq, at, cluster: self.cluster.clone(), what })
             .collect();
         let lines: String = events.iter().map(line).collect::<io::Result<_>>()?;
-        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
+        let written = match self.append(&lines) {
+            // Another journal of the run may have given the ballast up just now: there is room for this one, too.
+            Err(error) if is_full(&error) => match &self.ballast {
+                Some(ballast) => {
+                    ballast.give_up();
+                    self.append(&lines)
+                }
+                None => Err(error),
+            },
+            written => written,
+        };
         written.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write the journal {}: {error}", self.path.display()))
         })?;
@@ -130,72 +171,38 @@ impl Journal {
     }
 }
 
-/// Reads a journal. A torn last line (the write that a crash cut short) is set aside; damage anywhere else is an error.
-pub fn read(path: &Path) -> Result<Vec<Event>, JournalError> {
-    let text =
-        std::fs::read(path).map_err(|source| JournalError::Unreadable { path: path.to_owned(), source })?;
-    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
-    let mut events: Vec<Event> = Vec::with_capacity(lines.len());
-    for (index, line) in lines.iter().enumerate() {
-        let torn = !line.ends_with(b"\n");
-        let read = String::from_utf8(line.to_vec())
-            .map_err(|error| error.to_string())
-            .and_then(|line| unseal(line.trim_end()))
-            .and_then(|line| serde_json::from_str::<Event>(&line).map_err(|error| error.to_string()))
-            .and_then(|event| {
-                let expected = events.last().map_or(1, |last| last.seq + 1);
-                if event.seq == expected {
-                    Ok(event)
-                } else {
-                    Err(format!("line number {} where {expected} should be", event.seq))
-                }
-            });
-        match read {
-            Ok(event) => events.push(event),
-            Err(_) if torn && index + 1 == lines.len() => {}
-            Err(why) => {
-                return Err(JournalError::Damaged {
-                    path: path.to_owned(),
-                    line: index + 1,
-                    why,
-                    whole: events,
-                });
-            }
+impl Journal {
+    /// Writes lines whole or not at all: what was written of them is cut off again.
+    fn append(&mut self, lines: &str) -> io::Result<()> {
+        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.length += lines.len() as u64,
+            Err(_) => self.file.set_len(self.length)?,
+        }
+        written
+    }
+}
+
+/// The ballast of the run that a journal belongs to, if it was laid.
+fn laid(journal: &Path) -> Option<Ballast> {
+    let ballast = Ballast::of(journal.parent()?.parent()?);
+    ballast.is_there().then_some(ballast)
+}
+
+/// Puts a torn line beside its journal, under a name that is free.
+fn set_aside(path: &Path, torn: &[u8]) -> io::Result<()> {
+    for number in 1_u32.. {
+        match write_new(&path.with_file_name(format!("journal.torn-{number}")), torn) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            written => return written,
         }
     }
-    Ok(events)
-}
-
-/// An event as its line of a journal: sealed with its checksum, ended by a newline.
-pub fn line(event: &Event) -> io::Result<String> {
-    let mut line = seal(&serde_json::to_string(event)?);
-    line.push('\n');
-    Ok(line)
-}
-
-/// The line with its checksum in front.
-fn seal(line: &str) -> String {
-    let rest = line.strip_prefix('{').unwrap_or(line);
-    format!("{{\"sum\":\"{}\",{rest}", sum(line))
-}
-
-/// The line without its checksum, if it is right.
-fn unseal(line: &str) -> Result<String, String> {
-    let (given, rest) = line
-        .strip_prefix("{\"sum\":\"")
-        .and_then(|rest| rest.split_once("\","))
-        .ok_or_else(|| "no checksum".to_owned())?;
-    let bare = format!("{{{rest}");
-    if sum(&bare) == given { Ok(bare) } else { Err("the checksum is wrong".to_owned()) }
-}
-
-fn sum(line: &str) -> String {
-    let digest = Sha256::digest(line.as_bytes());
-    hex(digest.get(..4).unwrap_or(&digest))
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::read::seal;
     use super::*;
     use crate::event::Outcome;
 
@@ -252,5 +259,114 @@ mod tests {
             seal(r#"{"seq":1,"at":"2026-11-22T10:00:00Z","cluster":"acme","what":"telepathy","depth":3}"#);
         std::fs::write(&path, format!("{line}\n")).unwrap();
         assert_eq!(read(&path).unwrap()[0].what, What::Unknown);
+    }
+
+    fn reopened(path: &Path) -> (Journal, Vec<Event>) {
+        Journal::reopen(path, "acme", None).unwrap()
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_is_gone_on_with_after_its_last_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = journal(folder.path());
+        let whole = std::fs::read(&path).unwrap();
+        let all = read(&path).unwrap();
+        // Reading is tried at each byte; opening, which waits for the disk, at some and at the ends of lines.
+        for cut in 0..=whole.len() {
+            let lines = whole[..cut].split(|byte| *byte == b'\n').count() - 1;
+            let read = Lines::read(&whole[..cut], &path).unwrap();
+            assert_eq!((read.events.len(), read.events.as_slice()), (lines, &all[..lines]), "cut at {cut}");
+            if cut % 17 != 0 && !whole[cut.saturating_sub(1)..].iter().take(2).any(|byte| *byte == b'\n') {
+                continue;
+            }
+            let here = folder.path().join(format!("cut-{cut}"));
+            std::fs::create_dir(&here).unwrap();
+            let path = here.join("journal.ndjson");
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let (mut again, events) = reopened(&path);
+            assert_eq!(events, all[..lines], "cut at {cut}");
+            let end = whole[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let torn = std::fs::read(here.join("journal.torn-1")).unwrap_or_default();
+            assert_eq!(torn, whole[end..cut], "no byte is thrown away");
+            again.record(What::Finished { outcome: Outcome::Done }).unwrap();
+            drop(again);
+            let (again, events) = reopened(&path);
+            assert_eq!(events.len(), lines + 1, "cut at {cut}");
+            assert_eq!(events[lines].seq, lines as u64 + 1);
+            assert_eq!(again.pending().lines().len(), events.len(), "what the host has is not known");
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_before_the_last_line_is_named_and_nothing_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = journal(folder.path());
+        let whole = std::fs::read(&path).unwrap();
+        let last = whole.len() - 1;
+        for at in 0..last {
+            for flip in [0x01, 0x20, 0x80, whole[at] ^ b'\n'].into_iter().filter(|flip| *flip != 0) {
+                let mut text = whole.clone();
+                text[at] ^= flip;
+                std::fs::write(&path, &text).unwrap();
+                let line = whole[..at].split(|byte| *byte == b'\n').count();
+                match Journal::reopen(&path, "acme", None) {
+                    Err(JournalError::Damaged { line: named, whole: before, .. }) => {
+                        assert_eq!((named, before.len()), (line, line - 1), "byte {at} with {flip:#x}");
+                    }
+                    other => panic!("byte {at} with {flip:#x}: {other:?}"),
+                }
+                assert_eq!(std::fs::read(&path).unwrap(), text);
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is set aside");
+    }
+
+    #[test]
+    fn what_was_torn_twice_is_kept_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = journal(folder.path());
+        for number in 1..=2 {
+            let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+            file.write_all(format!("torn {number}").as_bytes()).unwrap();
+            assert_eq!(reopened(&path).1.len(), 3);
+            let kept = std::fs::read_to_string(folder.path().join(format!("journal.torn-{number}"))).unwrap();
+            assert_eq!(kept, format!("torn {number}"));
+        }
+    }
+
+    #[test]
+    fn an_older_journal_is_read_and_a_newer_one_says_who_wrote_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.ndjson");
+        let first =
+            r#""seq":1,"at":"2026-11-22T10:00:00Z","cluster":"acme","what":"connected","host_key":"x"}"#;
+        std::fs::write(&path, format!("{}\n", seal(&format!("{{{first}")))).unwrap();
+        assert_eq!(reopened(&path).1.len(), 1);
+
+        std::fs::write(&path, format!("{}\n", seal(&format!(r#"{{"format":7,"fleet":"9.1.0",{first}"#))))
+            .unwrap();
+        let said = Journal::reopen(&path, "acme", None).unwrap_err().to_string();
+        assert!(said.contains("was written by fleet 9.1.0 (format 7); this is fleet"), "{said}");
+    }
+
+    #[test]
+    fn events_of_a_newer_fleet_keep_their_bytes_when_it_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.ndjson");
+        let line =
+            seal(r#"{"seq":1,"at":"2026-11-22T10:00:00Z","cluster":"acme","what":"telepathy","depth":3}"#);
+        std::fs::write(&path, format!("{line}\n")).unwrap();
+        let (mut again, events) = reopened(&path);
+        assert_eq!(events[0].what, What::Unknown);
+        again.record(What::Finished { outcome: Outcome::Done }).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with(&format!("{line}\n")));
+        assert_eq!(again.pending().lines()[0], (1, format!("{line}\n")));
+    }
+
+    #[test]
+    fn the_journal_of_another_cluster_is_not_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = Journal::reopen(&journal(folder.path()), "globex", None).unwrap_err().to_string();
+        assert!(said.contains("is the journal of acme"), "{said}");
     }
 }

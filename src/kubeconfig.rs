@@ -85,7 +85,7 @@ pub async fn read(remote: &impl Remote, cluster: &Cluster) -> Result<Kubeconfig,
     let file = format!("{}/k3s.yaml", cluster.paths.k3s_config.trim_end_matches('/'));
     // The limit is one byte beyond what is taken, so that a longer file shows.
     let command = Command::new("cat --").arg(&file).limit(LIMIT + 1).sensitive();
-    let mut output = remote.run(&command, &mut io::sink()).await?;
+    let mut output = remote.ask(&command, &mut io::sink()).await?;
     if !output.success() {
         return Err(KubeconfigError::Unreadable { file, why: output.complaint() });
     }

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter(&std::env::var("FLEET_LOG").unwrap_or_default()))
         .with_writer(std::io::stderr)
+        // It would be told by a macro that panics where standard error is a terminal that is gone.
+        .log_internal_errors(false)
         .init();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(commands::run(cli)),

@@ -4,9 +4,10 @@ use crate::backup;
 use crate::event::Failure;
 use crate::facts::identity::Pins;
 use crate::facts::{Facts, Installed};
+use crate::fingerprint;
 use crate::inventory::Cluster;
 use crate::migrations;
-use crate::plan::{Fingerprint, Plan, SCHEMA};
+use crate::plan::{Plan, SCHEMA};
 use crate::version::Version;
 
 mod truce;
@@ -67,8 +68,22 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         steps,
         notes: (rung.notes)(facts),
         rest: rest.iter().map(|rung| rung.to).collect(),
-        fingerprint: Fingerprint::new(),
+        fingerprint: fingerprint::of(facts, cluster),
     }))
+}
+
+/// What is to be done where a plan was made before: that very plan, while the cluster is as it was then. `now` is what [`plan`] says of the
+/// cluster for the version that the stored plan ends at.
+#[must_use]
+pub fn hold_to(stored: &Plan, now: Planned, facts: &Facts, cluster: &Cluster) -> Planned {
+    if matches!(now, Planned::NothingToDo(_)) || mistaken(facts, cluster).is_some() {
+        return now;
+    }
+    let would_be = if let Planned::Plan(plan) = &now { Some(&**plan) } else { None };
+    match (fingerprint::outdated(stored, facts, cluster, would_be), now) {
+        (Some(failure), _) | (None, Planned::Refusal(failure)) => Planned::Refusal(failure),
+        (None, _) => Planned::Plan(Box::new(stored.clone())),
+    }
 }
 
 /// Whether this is another cluster than the inventory means: what it pins must be what was found (promise M3). The host key was compared
@@ -181,6 +196,41 @@ mod tests {
         }
         assert_eq!(cause(&facts, &cluster("4c1f")), "version-unknown");
         assert_eq!(cause(&facts, &cluster("4c1e")), "identity-differs");
+    }
+
+    #[test]
+    fn a_stored_plan_of_a_host_with_another_key_is_stale_and_one_at_its_target_has_nothing_to_do() {
+        let cluster = Cluster::new("acme", "203.0.113.7");
+        let showing = |key: &str| Facts { host_key: Known::Is(key.into()), ..Facts::default() };
+        let stored = Plan {
+            schema: SCHEMA,
+            cluster: "acme".into(),
+            migration: "to-0.7".into(),
+            from: Version::V0_6,
+            to: Version::V0_7,
+            apps: Vec::new(),
+            steps: Vec::new(),
+            notes: Vec::new(),
+            rest: Vec::new(),
+            fingerprint: fingerprint::of(&showing("SHA256:then"), &cluster),
+        };
+        let now = Planned::Plan(Box::new(stored.clone()));
+        let held = |key: &str, now: &Planned| hold_to(&stored, now.clone(), &showing(key), &cluster);
+        assert_eq!(held("SHA256:then", &now), now);
+        let Planned::Refusal(stale) = held("SHA256:now", &now) else { panic!() };
+        assert_eq!(stale.cause, "stale-plan");
+        assert!(stale.message.ends_with(": host key: SHA256:then -> SHA256:now"), "{}", stale.message);
+        let there = Planned::NothingToDo(Version::V0_7);
+        assert_eq!(held("SHA256:now", &there), there);
+
+        // Nothing has changed, and still it would be planned otherwise: then nobody knows which of the two is right.
+        let mut other = stored.clone();
+        other.steps = crate::backup::steps(&Facts::default(), &cluster);
+        let Planned::Refusal(stale) = held("SHA256:then", &Planned::Plan(Box::new(other))) else { panic!() };
+        assert!(
+            stale.cause == "stale-plan" && stale.message.contains("the steps would be others"),
+            "{stale:?}"
+        );
     }
 
     #[test]

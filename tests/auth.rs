@@ -2,16 +2,18 @@
 //! `tests/ssh.rs`; what a real server cannot be made to do is in `src/ssh/tests/`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails its test")]
 
+mod agent;
 mod sshd;
+mod traced;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 
+use agent::{Agent, again, outside};
 use base64::Engine as _;
 use fleet::inventory::{Host, SecretRef};
 use fleet::remote::RemoteError;
@@ -20,6 +22,7 @@ use russh::keys::PrivateKey;
 use russh::keys::signature::Signer as _;
 use sha2::{Digest as _, Sha256};
 use sshd::{Options, Sshd};
+use traced::Traced;
 
 /// What nothing may ever show.
 const PASSWORD: &str = "correct horse";
@@ -180,58 +183,6 @@ async fn keys_and_certificates_together_are_five_tries_at_most() {
 }
 
 // ---- agents; their socket is named by the environment, so each test runs itself again with one
-
-const OUTSIDE: &str = "FLEET_TEST_OUTSIDE";
-
-/// The folder that the outer run of a test has made, in the inner run.
-fn outside() -> Option<PathBuf> {
-    std::env::var_os(OUTSIDE).map(PathBuf::from)
-}
-
-/// Runs a test of this file again, with this agent and this folder.
-fn again(test: &str, socket: &Path, dir: &Path) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env("SSH_AUTH_SOCK", socket)
-        .env(OUTSIDE, dir)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-}
-
-/// An ssh-agent that ends with the value.
-struct Agent(Child);
-
-impl Agent {
-    /// With these keys; ssh-add takes the certificate beside each with it.
-    fn start(socket: &Path, keys: &[&Path]) -> Self {
-        let child = Command::new(sshd::find("ssh-agent"))
-            .args(["-D", "-a"])
-            .arg(socket)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut agent = Self(child);
-        // It prints where it listens once it does.
-        let mut line = String::new();
-        BufReader::new(agent.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("SSH_AUTH_SOCK"), "{line}");
-        for key in keys {
-            let added =
-                Command::new(sshd::find("ssh-add")).arg("-q").arg(key).env("SSH_AUTH_SOCK", socket).status();
-            assert!(added.unwrap().success());
-        }
-        agent
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
 
 #[tokio::test]
 async fn an_agent_that_holds_a_certificate_offers_it_first() {
@@ -569,20 +520,6 @@ async fn a_password_that_has_expired_is_not_changed() {
 
 // ---- silence
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_password_is_in_no_log_even_where_everything_is_traced() {
     const TEST: &str = "a_password_is_in_no_log_even_where_everything_is_traced";
@@ -591,12 +528,7 @@ async fn a_password_is_in_no_log_even_where_everything_is_traced() {
         let dir = tempfile::tempdir().unwrap();
         return again(TEST, Path::new("/nonexistent"), dir.path());
     }
-    let captured = Captured::default();
-    let writer = captured.clone();
-    tracing_subscriber::fmt()
-        .with_env_filter(format!("trace,{}", fleet::ssh::QUIET))
-        .with_writer(move || writer.clone())
-        .init();
+    let traced = Traced::begin();
     for config in ["PasswordAuthentication yes", QUESTIONS] {
         let sshd = server_with_password(config);
         let password = Some(secret(&sshd, &format!("{PASSWORD}\n")));
@@ -604,8 +536,7 @@ async fn a_password_is_in_no_log_even_where_everything_is_traced() {
         assert!(!format!("{session:?}").contains(PASSWORD));
         session.close().await;
     }
-    let said = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    assert!(said.contains("logged in"), "nothing was captured: {said}");
+    let said = traced.said();
     let bytes: Vec<String> = PASSWORD.bytes().map(|byte| byte.to_string()).collect();
     assert!(!said.contains(PASSWORD) && !said.contains(&bytes.join(", ")), "{said}");
 }

@@ -1,18 +1,14 @@
 //! The binary from outside: exit codes (promise M18), bad input, and Ctrl-C.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod lab_support;
 
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
 
 use fleet::lab::{Fault, HostSpec, Power};
 use fleet::version::Version;
-use lab_support::{Bench, acknowledging, fleet, replace_program, run, until};
-use rustix::process::{Pid, Signal, kill_process};
+use lab_support::{Bench, UnderWay, acknowledging, fleet, replace_program, run, until};
+use rustix::process::Signal;
 
 #[test]
 fn every_exit_code_means_what_the_table_says() {
@@ -25,7 +21,7 @@ fn every_exit_code_means_what_the_table_says() {
         HostSpec::new("doubtful").fault(Fault::ConnectionDropsAfter("patch gitrepositories".into())),
         HostSpec::new("failing").fault(Fault::CommandFails("tar -C".into())),
     ]);
-    never_again(&bench, "doubtful");
+    bench.never_again("doubtful");
     let table: [(&[&str], i32); 24] = [
         (&["--version"], 0),
         (&["--help"], 0),
@@ -63,15 +59,6 @@ fn every_exit_code_means_what_the_table_says() {
     }
 }
 
-/// A lost connection to this host is not made again.
-fn never_again(bench: &Bench, name: &str) {
-    let inventory = bench.lab.inventory().join("lab.toml");
-    let text = fs::read_to_string(&inventory).unwrap();
-    let table = format!("[clusters.\"{name}\"]\n");
-    assert_eq!(text.matches(&table).count(), 1, "{text}");
-    fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = 0\n"))).unwrap();
-}
-
 #[test]
 fn wrong_input_is_said_with_what_to_do_and_contacts_nobody() {
     let bench = Bench::new(vec![HostSpec::new("bakery"), HostSpec::new("bikes")]);
@@ -86,7 +73,10 @@ fn wrong_input_is_said_with_what_to_do_and_contacts_nobody() {
         (&["upgrade", "--all", "--max-hosts", "1"], &["2", "--max-hosts"]),
         (&["upgrade", "--all", "--to", "0.9"], &["0.9"]),
         (&["upgrade", "--all", "--ack", "podz"], &["--ack podz", "did you mean pods?", "docs/checks.md"]),
-        (&["check", "--all", "--ack", "everything"], &["--ack everything"]),
+        (
+            &["check", "--all", "--ack", "everything"],
+            &["--ack everything: there is no such check. See docs/checks.md"],
+        ),
         (&["report", "last"], &["there are no runs", "fleet upgrade"]),
         (&["report", "../../etc"], &["there are no runs"]),
         (&["backup", "verify", "nobody"], &["nobody"]),
@@ -171,45 +161,6 @@ fn an_unknown_run_is_answered_with_those_that_are_there() {
     bench.fleet(&["report", &id]).ends(3);
 }
 
-/// The binary under way. It is ended with the value, whatever becomes of the test.
-struct UnderWay {
-    child: Child,
-    said: Arc<Mutex<String>>,
-}
-
-impl UnderWay {
-    fn start(bench: &Bench, words: &[&str]) -> Self {
-        let mut child = bench.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let heard = Arc::clone(&said);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = stderr.read(&mut buffer) {
-                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
-            }
-        });
-        Self { child, said }
-    }
-
-    /// What Ctrl-C in its terminal does.
-    fn interrupt(&self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, Signal::INT).unwrap();
-    }
-
-    fn says(&self, text: &str) -> bool {
-        self.said.lock().unwrap().contains(text)
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Two hosts of which one is worked on, in the midst of its copy, until the file `gate` is there.
 fn in_the_copy() -> (Bench, UnderWay, String, String) {
     let bench = Bench::new(vec![HostSpec::new("one"), HostSpec::new("two")]);
@@ -234,11 +185,11 @@ fn in_the_copy() -> (Bench, UnderWay, String, String) {
 #[test]
 fn ctrl_c_lets_the_copy_end_begins_nothing_new_and_writes_the_report() {
     let (bench, mut run, first, other) = in_the_copy();
-    run.interrupt();
+    run.signal(Signal::INT);
     until("it says that it is stopping", || run.says("stopping: nothing new is started"));
     fs::write(bench.path("gate"), "").unwrap();
     let status = run.child.wait().unwrap();
-    assert_eq!(status.code(), Some(7), "{}", run.said.lock().unwrap());
+    assert_eq!(status.code(), Some(7), "{}", run.said());
 
     let report = bench.report(&first);
     assert_eq!((&report["outcome"], &report["state"]), (&"interrupted".into(), &"clean".into()));
@@ -256,19 +207,19 @@ fn ctrl_c_lets_the_copy_end_begins_nothing_new_and_writes_the_report() {
 #[test]
 fn ctrl_c_twice_lets_go_at_once_and_the_host_helps_itself() {
     let (bench, mut run, first, other) = in_the_copy();
-    run.interrupt();
+    run.signal(Signal::INT);
     until("it says that it is stopping", || run.says("press Ctrl-C again"));
-    run.interrupt();
+    run.signal(Signal::INT);
     let status = run.child.wait().unwrap();
-    assert_eq!(status.code(), Some(7), "{}", run.said.lock().unwrap());
+    assert_eq!(status.code(), Some(7), "{}", run.said());
     let report = bench.report(&first);
     assert_eq!((&report["outcome"], &report["state"]), (&"in-doubt".into(), &"unknown".into()), "{report}");
     assert_eq!(bench.report(&other)["outcome"], "not-begun");
     let host = bench.host(&first);
     assert_eq!(host.state().power, Power::Stopped, "nobody could start it");
     // Minutes pass for the watchdog: its lease is a file on the host.
-    let mut left = fs::read_dir(host.folder().join("spool")).unwrap().map(|entry| entry.unwrap().path());
-    let watchdog = left.find(|path| path.display().to_string().contains("timer-k3s-")).unwrap();
+    let mut spool = fs::read_dir(host.folder().join("spool")).unwrap().map(|entry| entry.unwrap().path());
+    let watchdog = spool.find(|path| path.to_string_lossy().contains("/timer-k3s-")).unwrap();
     fs::write(watchdog.join("lease.test"), "0\n").unwrap();
     fs::rename(watchdog.join("lease.test"), watchdog.join("lease")).unwrap();
     until("the watchdog starts k3s", || host.state().power == Power::Running);

@@ -202,7 +202,7 @@ fn an_ansible_inventory_is_what_ansible_makes_of_it() {
 /// The lines of an INI inventory over few names, so that they meet.
 fn ini() -> impl Strategy<Value = String> {
     const ALL: &str = "[g1]\n[g2]\n[g3]\n[g4]\n[k1]\n[k2]\n[k3]\n[k4]\n";
-    const HOSTS: &str = "h[1-5]( ansible_(host=10\\.0\\.[0-9]\\.[0-9]{1,2}|port=2[0-9]{3}|user=[a-c]|become=(true|no|True))){0,2}\
+    const HOSTS: &str = "h[1-5]( ansible_(host=10\\.0\\.[0-9]\\.[1-9][0-9]?|port=2[0-9]{3}|user=[a-c]|become=(true|no|True))){0,2}\
                          |h\\[[1-3]:[3-5]\\]";
     const SAID: &str = "ansible_(port=2[0-9]{3}|user=[a-c]|become=(true|no|True)|group_priority=[1-4])";
     let hosts = ("[gk][1-4]", prop::collection::vec(HOSTS, 0..4))
@@ -301,9 +301,9 @@ fn an_ssh_config_gives_its_hosts_as_ssh_resolves_them() {
     assert_eq!(web.known_hosts, [PathBuf::from("/etc/fleet/known_hosts")]);
     assert!(!web.agent);
     let names: Vec<&str> = imported.inventory.clusters.keys().map(String::as_str).collect();
-    assert_eq!(names, ["gate", "web1", "web2"], "patterns are no hosts, www is web1");
+    assert_eq!(names, ["gate", "web1", "web2"], "patterns are no hosts, www is web1 by the same way");
     let told = told(&imported);
-    assert!(told.contains("ssh_config:14: behind is left out") && told.contains("ProxyJump there"), "{told}");
+    assert!(told.contains("ssh_config:15: behind is left out") && told.contains("ProxyJump there"), "{told}");
     assert!(told.contains("www is left out: it has the address of web1"), "{told}");
     assert!(told.contains("ssh_config:7: StrictHostKeyChecking is not heard"), "{told}");
 }
@@ -366,6 +366,22 @@ fn a_host_whose_way_cannot_be_carried_over_is_left_out() {
     let told = told(&imported);
     assert!(told.contains("a is left out: its jump host cannot") && told.contains("ProxyCommand"), "{told}");
     assert!(!imported.text.contains("hunter2"));
+}
+
+#[test]
+fn the_same_address_behind_another_jump_host_is_another_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hosts");
+    let lines: Vec<String> = [("a", "one"), ("b", "two"), ("c", "two")]
+        .map(|(name, jump)| {
+            format!("{name} ansible_host=10.0.0.1 ansible_ssh_common_args='-J {jump}.example.org'\n")
+        })
+        .into();
+    fs::write(&file, lines.concat()).unwrap();
+    let imported = bring("ansible-ini", &file);
+    assert_eq!(imported.inventory.clusters.keys().collect::<Vec<_>>(), ["a", "b"]);
+    let told = told(&imported);
+    assert!(told.contains("c is left out: it has the address of b"), "{told}");
 }
 
 #[test]

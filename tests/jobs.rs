@@ -471,11 +471,8 @@ async fn a_host_that_cannot_be_reached_any_more_leaves_its_job_in_doubt_and_the_
     assert!(ask(&session, &job.end()).await.success());
 }
 
-/// What the test below starts as a process of its own, to kill it: it follows a job.
-#[tokio::test]
-#[ignore = "a part of another test"]
-async fn a_follower() {
-    let folder = PathBuf::from(std::env::var_os("FOLLOWER").unwrap());
+/// Follows a job for the test below, in a process of its own that is killed meanwhile.
+async fn be_the_follower(folder: &Path) {
     let words = read(folder.join("words"));
     let [port, spool, line] = words.lines().collect::<Vec<_>>()[..] else { panic!("{words}") };
     let host = Host {
@@ -486,11 +483,16 @@ async fn a_follower() {
         host_key: Some(read(folder.join("host_key"))),
         ..Host::new("sshd", "127.0.0.1")
     };
-    told_in(&folder, &connect(&host).await.unwrap(), spool, &job_step(line, Redo::Never)).await;
+    told_in(folder, &connect(&host).await.unwrap(), spool, &job_step(line, Redo::Never)).await;
 }
 
 #[tokio::test]
 async fn a_job_outlives_the_program_that_follows_it_and_another_one_has_its_whole_output_and_end() {
+    const TEST: &str =
+        "a_job_outlives_the_program_that_follows_it_and_another_one_has_its_whole_output_and_end";
+    if let Some(folder) = std::env::var_os("FOLLOWER") {
+        return be_the_follower(Path::new(&folder)).await;
+    }
     let site = Site::new();
     let (ran, go) = (site.path("ran"), site.path("go"));
     let line =
@@ -501,7 +503,7 @@ async fn a_job_outlives_the_program_that_follows_it_and_another_one_has_its_whol
     fs::write(folder.path().join("words"), format!("{}\n{}\n{line}\n", site.sshd.port(), site.spool()))
         .unwrap();
     let mut follower = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_follower", "--ignored"])
+        .args(["--exact", TEST])
         .env("FOLLOWER", folder.path())
         .stdout(std::process::Stdio::null())
         .spawn()
@@ -928,11 +930,14 @@ async fn a_plan_with_a_job_is_carried_out_and_its_text_says_that_the_host_has_it
         target: Some(plan.to),
         clusters: vec!["acme".into()],
         acknowledged: Vec::new(),
+        plan: None,
     };
     let folder = RunFolder::create(here.path(), &run).unwrap().cluster("acme").unwrap();
     let mut cluster = Cluster::new("acme", "127.0.0.1");
     cluster.paths.spool = site.spool();
     let wish = Wish {
+        host_key: "",
+        plan: None,
         cluster: &cluster,
         target: plan.to,
         acknowledged: &[],
@@ -942,7 +947,8 @@ async fn a_plan_with_a_job_is_carried_out_and_its_text_says_that_the_host_has_it
     };
     let rung = folder.rung(&plan.migration).unwrap();
     let mut journal = Journal::create(&folder.journal(), "acme", None).unwrap();
-    let done = fleet::run::carry_out(&session, &plan, wish, &rung, &mut journal).await.unwrap();
+    let start = fleet::run::Start::anew(wish, &plan, &mut journal).unwrap();
+    let done = fleet::run::carry_out(&session, &plan, wish, start, &mut journal).await.unwrap();
     assert_eq!(done, Ok(()));
     assert!(read(rung.join("steps/to-0.7-long.log")).contains("\ncounted\n# exit status 0\n"));
     let ended = journal::read(&folder.journal()).unwrap();

@@ -1,20 +1,23 @@
 //! The SSH room against a real OpenSSH server. What a real one cannot be made to do is in `src/ssh/tests/`.
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
+mod agent;
 mod sshd;
+mod traced;
 
 use std::fs;
-use std::io::{Write, sink};
+use std::io::sink;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use agent::{Agent, again, outside};
 use fleet::inventory::{Host, SecretRef};
 use fleet::remote::{Command, Exit, Output, Remote, RemoteError};
 use fleet::ssh::{Session, connect};
 use sshd::{Options, Sshd};
+use traced::Traced;
 
 const MIB: usize = 1 << 20;
 
@@ -471,75 +474,27 @@ async fn an_encrypted_key_without_a_passphrase_says_what_is_missing() {
 
 // ---- the agent; its socket is named by the environment, so each test runs itself again with one
 
-/// An agent of its own, which ends with the value.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+/// Runs a test of this file again, with an agent that holds new keys of these names. In the inner run this gives the folder with them.
+fn with_agent(test: &str, keys: &[&str]) -> Option<PathBuf> {
+    if let Some(dir) = outside() {
+        return Some(dir);
     }
-}
-
-fn start_agent(socket: &Path) -> Agent {
-    let child = std::process::Command::new(sshd::find("ssh-agent"))
-        .args(["-D", "-a"])
-        .arg(socket)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut agent = Agent(child);
-    // It prints where it listens once it does.
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(agent.0.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    assert!(line.contains("SSH_AUTH_SOCK"), "{line}");
-    agent
-}
-
-const IN_AGENT: &str = "FLEET_TEST_AGENT_OF";
-
-/// Runs a test of this file again, with an agent that holds these keys. In the inner run this gives the server's folder.
-fn with_agent(test: &str, keys: &[&str], sshd: &Sshd) -> bool {
-    if std::env::var_os(IN_AGENT).is_some() {
-        return true;
+    let dir = tempfile::tempdir().unwrap();
+    let files: Vec<PathBuf> = keys.iter().map(|key| dir.path().join(key)).collect();
+    for file in &files {
+        sshd::keygen("ed25519", file, "");
     }
-    let socket = sshd.dir().join("agent");
-    let _agent = start_agent(&socket);
-    for key in keys {
-        let file = sshd.dir().join(key);
-        if !file.exists() {
-            sshd::keygen("ed25519", &file, "");
-        }
-        let added = std::process::Command::new(sshd::find("ssh-add"))
-            .arg("-q")
-            .arg(&file)
-            .env("SSH_AUTH_SOCK", &socket)
-            .status();
-        assert!(added.unwrap().success());
-    }
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env("SSH_AUTH_SOCK", &socket)
-        .env(IN_AGENT, sshd.dir())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    false
-}
-
-/// Copies the keys that the agent of the outer run holds, by their public halves, into this server's authorized_keys.
-fn authorize_from_outside(sshd: &Sshd, key: &str) {
-    let outside = std::env::var_os(IN_AGENT).unwrap();
-    sshd.authorize(&Path::new(&outside).join(key).with_extension("pub"));
+    let socket = dir.path().join("agent");
+    let _agent = Agent::start(&socket, &files.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    again(test, &socket, dir.path());
+    None
 }
 
 #[tokio::test]
 async fn the_agent_signs_when_no_file_does() {
-    let sshd = Sshd::start();
-    if with_agent("the_agent_signs_when_no_file_does", &["one", "two", "three"], &sshd) {
-        authorize_from_outside(&sshd, "three");
+    if let Some(outside) = with_agent("the_agent_signs_when_no_file_does", &["one", "two", "three"]) {
+        let sshd = Sshd::start();
+        sshd.authorize(&outside.join("three.pub"));
         let cluster = Host { identity: Vec::new(), agent: true, ..sshd.host() };
         let session = connect(&cluster).await.unwrap();
         assert!(ask(&session, Command::new("true")).await.success());
@@ -551,14 +506,13 @@ async fn the_agent_signs_when_no_file_does() {
 
 #[tokio::test]
 async fn the_agents_key_of_a_locked_file_is_offered_first() {
-    let sshd = Sshd::start();
     let keys = ["k1", "k2", "k3", "k4", "k5", "k6", "k7"];
-    if with_agent("the_agents_key_of_a_locked_file_is_offered_first", &keys, &sshd) {
+    if let Some(outside) = with_agent("the_agents_key_of_a_locked_file_is_offered_first", &keys) {
+        let sshd = Sshd::start();
         // The seventh would never be offered in the agent's own order.
-        authorize_from_outside(&sshd, "k7");
-        let outside = std::env::var_os(IN_AGENT).unwrap();
+        sshd.authorize(&outside.join("k7.pub"));
         let file = sshd.dir().join("k7");
-        fs::copy(Path::new(&outside).join("k7"), &file).unwrap();
+        fs::copy(outside.join("k7"), &file).unwrap();
         let locking = std::process::Command::new(sshd::find("ssh-keygen"))
             .args(["-q", "-p", "-P", "", "-N", "correct horse", "-f"])
             .arg(&file)
@@ -571,8 +525,8 @@ async fn the_agents_key_of_a_locked_file_is_offered_first() {
 
 #[tokio::test]
 async fn an_agent_with_only_wrong_keys_is_named_in_the_refusal() {
-    let sshd = Sshd::start();
-    if with_agent("an_agent_with_only_wrong_keys_is_named_in_the_refusal", &["wrong"], &sshd) {
+    if with_agent("an_agent_with_only_wrong_keys_is_named_in_the_refusal", &["wrong"]).is_some() {
+        let sshd = Sshd::start();
         let cluster = Host { identity: Vec::new(), agent: true, ..sshd.host() };
         let Err(RemoteError::Auth(error)) = connect(&cluster).await else { panic!("logged in") };
         assert!(error.contains("agent's key for tests (ssh-ed25519 SHA256:"), "{error}");
@@ -581,9 +535,11 @@ async fn an_agent_with_only_wrong_keys_is_named_in_the_refusal() {
 
 #[tokio::test]
 async fn a_key_that_is_both_in_a_file_and_in_the_agent_is_offered_once() {
-    let sshd = Sshd::start();
-    if with_agent("a_key_that_is_both_in_a_file_and_in_the_agent_is_offered_once", &["both"], &sshd) {
-        let file = Path::new(&std::env::var_os(IN_AGENT).unwrap()).join("both");
+    if let Some(outside) =
+        with_agent("a_key_that_is_both_in_a_file_and_in_the_agent_is_offered_once", &["both"])
+    {
+        let sshd = Sshd::start();
+        let file = outside.join("both");
         let cluster = Host { identity: vec![file.clone()], agent: true, ..sshd.host() };
         let Err(RemoteError::Auth(error)) = connect(&cluster).await else { panic!("logged in") };
         assert_eq!(error.matches(&fingerprint(&file.with_extension("pub"))).count(), 1, "{error}");
@@ -592,37 +548,16 @@ async fn a_key_that_is_both_in_a_file_and_in_the_agent_is_offered_once() {
 
 // ---- logging
 
-/// What is logged in this process.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 // Trap 1.1: at debug the library prints what an agent signs and what hosts send.
 #[tokio::test]
 async fn the_library_is_silent_even_where_everything_is_traced() {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    tracing_subscriber::fmt()
-        .with_env_filter(format!("trace,{}", fleet::ssh::QUIET))
-        .with_writer(move || writer.clone())
-        .init();
+    let traced = Traced::begin();
     let sshd = Sshd::start();
     let session = connect(&sshd.host()).await.unwrap();
     let command = Command::new("cat; echo hunter3 >&2").stdin(b"hunter2".to_vec()).sensitive();
     assert_eq!(ask(&session, command).await.stdout, b"hunter2");
     session.close().await;
-    let said = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    assert!(said.contains("logged in"), "nothing was captured: {said}");
+    let said = traced.said();
     assert!(!said.contains("hunter") && !said.contains("104, 117, 110, 116"), "{said}");
     assert!(!said.contains("russh"), "{said}");
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use fleet::inventory::{self, Cluster, Host};
 use fleet::lab::HostSpec;
 use fleet::remote::{Command as Asked, Remote as _, RemoteError};
-use fleet::ssh::connect;
+use fleet::ssh::{Session, Tunnel, connect};
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt as _, future};
 use lab_support::{Bench, Ran, run, until};
@@ -300,8 +300,16 @@ async fn echo(port: u16, number: usize) {
     assert!(back == text, "connection {number}");
 }
 
+/// A tunnel to this port of a host whose sshd forwards, or does not.
+async fn dug(allowed: bool, port: u16) -> (Sshd, Session, Tunnel) {
+    let sshd = forwarding(allowed);
+    let session = connect(&sshd.host()).await.unwrap();
+    let tunnel = session.tunnel(port).await.unwrap();
+    (sshd, session, tunnel)
+}
+
 /// Runs this beside a tunnel that serves.
-async fn beside<T>(tunnel: &fleet::ssh::Tunnel, what: impl Future<Output = T>) -> T {
+async fn beside<T>(tunnel: &Tunnel, what: impl Future<Output = T>) -> T {
     tokio::select! {
         lost = tunnel.serve() => panic!("{lost}"),
         done = tokio::time::timeout(Duration::from_secs(150), what) => done.unwrap(),
@@ -312,9 +320,7 @@ async fn beside<T>(tunnel: &fleet::ssh::Tunnel, what: impl Future<Output = T>) -
 async fn many_connections_at_once_keep_their_bytes_apart() {
     let port = server().await;
     for allowed in [true, false] {
-        let sshd = forwarding(allowed);
-        let session = connect(&sshd.host()).await.unwrap();
-        let tunnel = session.tunnel(port).await.unwrap();
+        let (_sshd, session, tunnel) = dug(allowed, port).await;
         let local = tunnel.local_port();
         let number = if allowed { 200 } else { 40 };
         let all: FuturesUnordered<_> = (0..number).map(|number| echo(local, number)).collect();
@@ -335,9 +341,7 @@ async fn many_connections_at_once_keep_their_bytes_apart() {
 async fn a_local_program_that_takes_nothing_stops_neither_the_others_nor_the_connection() {
     let port = server().await;
     for allowed in [true, false] {
-        let sshd = forwarding(allowed);
-        let session = connect(&sshd.host()).await.unwrap();
-        let tunnel = session.tunnel(port).await.unwrap();
+        let (_sshd, session, tunnel) = dug(allowed, port).await;
         let local = tunnel.local_port();
         beside(
             &tunnel,
@@ -390,9 +394,7 @@ fn tunnel_connections(port: u16) -> usize {
 #[tokio::test]
 async fn the_end_of_the_connection_is_the_end_of_the_tunnel() {
     let port = server().await;
-    let mut sshd = forwarding(true);
-    let session = connect(&sshd.host()).await.unwrap();
-    let tunnel = session.tunnel(port).await.unwrap();
+    let (mut sshd, _session, tunnel) = dug(true, port).await;
     beside(&tunnel, echo(tunnel.local_port(), 1)).await;
     sshd.kill();
     let lost = tokio::time::timeout(Duration::from_secs(30), tunnel.serve()).await.unwrap();
@@ -413,9 +415,7 @@ async fn a_port_where_nobody_listens_is_found_out_at_once() {
 #[tokio::test]
 async fn a_connection_that_ended_leaves_no_process_on_a_host_that_forwards_by_command() {
     let port = server().await;
-    let sshd = forwarding(false);
-    let session = connect(&sshd.host()).await.unwrap();
-    let tunnel = session.tunnel(port).await.unwrap();
+    let (_sshd, session, tunnel) = dug(false, port).await;
     beside(&tunnel, async {
         for number in 0..5 {
             echo(tunnel.local_port(), number).await;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::manifest::{Manifest, Proof};
-use crate::files::{make_folder, read_json, sync_folder, write_json};
+use crate::files::{make_folder, read_json, sync_folder, write_json, write_whole};
 use crate::form::hex;
 
 /// A backup's folder: `<root>/<cluster>/<backup id>/`.
@@ -62,6 +62,19 @@ impl Folder {
         let path = self.path.join("kept").join(set);
         make_folder(&path)?;
         Ok(path)
+    }
+
+    /// Takes over what a migration keeps in another backup's folder.
+    pub fn take_kept(&self, other: &Self) -> io::Result<()> {
+        let from = other.path.join("kept");
+        for set in names(&from)? {
+            let into = self.kept(&set)?;
+            for entry in fs::read_dir(from.join(&set))? {
+                let entry = entry?;
+                write_whole(&into.join(entry.file_name()), &fs::read(entry.path())?)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the backup holds. Written last: without it the copy never came to its end.

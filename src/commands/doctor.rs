@@ -33,7 +33,7 @@ pub(super) async fn run(cli: &Cli, args: &DoctorArgs) -> Result<Exit, Trouble> {
     })
     .await;
     let answers: BTreeMap<String, Answer> =
-        results.into_iter().map(|(name, result)| (name, Answer::from(result))).collect();
+        results.into_iter().map(|(name, result)| (name.clone(), Answer::of(&name, result))).collect();
     match args.format.format {
         Format::Json => output::print_json(&answers)?,
         Format::Table => output::print(&render(&answers, Look::of_stdout()))?,
@@ -79,19 +79,38 @@ impl Found {
 #[serde(rename_all = "kebab-case")]
 enum Answer {
     Found(Found),
-    Error(Failure),
+    Error(Unasked),
 }
 
-impl From<Result<Result<Found, RemoteError>, String>> for Answer {
-    fn from(result: Result<Result<Found, RemoteError>, String>) -> Self {
-        match result {
-            Ok(Ok(found)) => Self::Found(found),
-            Ok(Err(error)) => Self::Error(
-                Failure::new(error.kind(), error.to_string()).read("docs/ssh.md#errors-and-what-to-do"),
-            ),
-            Err(panic) => Self::Error(Failure::new("fleet-fault", panic)),
-        }
+/// Why a host could not be asked, and what to type about it.
+#[derive(Debug, Serialize)]
+struct Unasked {
+    #[serde(flatten)]
+    failure: Failure,
+    next: String,
+}
+
+impl Answer {
+    fn of(cluster: &str, result: Result<Result<Found, RemoteError>, String>) -> Self {
+        let (failure, next) = match result {
+            Ok(Ok(found)) => return Self::Found(found),
+            Ok(Err(error)) => {
+                let next = match error {
+                    RemoteError::HostKey(_) => format!("fleet trust --on {cluster}"),
+                    _ => again(cluster),
+                };
+                let failure = Failure::new(error.kind(), error.to_string());
+                (failure.read("docs/ssh.md#errors-and-what-to-do"), next)
+            }
+            Err(panic) => (Failure::new("fleet-fault", panic), again(cluster)),
+        };
+        Self::Error(Unasked { failure, next })
     }
+}
+
+/// Asks once more. Never with `--clean`: if that was cut short, what is left is looked at first.
+fn again(cluster: &str) -> String {
+    format!("fleet doctor --on {cluster}")
 }
 
 async fn examine<R: Remote>(remote: &R, cluster: &Cluster, clean: bool) -> Result<Found, RemoteError> {
@@ -109,7 +128,7 @@ async fn examine<R: Remote>(remote: &R, cluster: &Cluster, clean: bool) -> Resul
 
 async fn ask<R: Remote>(remote: &R, cluster: &Cluster) -> Result<(Vec<Leftover>, u64), RemoteError> {
     let question = Leftovers::on(&cluster.paths.spool);
-    let answer = remote.run(&question.command(), &mut sink()).await?;
+    let answer = remote.ask(&question.command(), &mut sink()).await?;
     let strange = || RemoteError::Refused(format!("its answer cannot be read: {}", answer.complaint()));
     question.read(&answer).ok_or_else(strange)
 }
@@ -129,8 +148,9 @@ fn render(answers: &BTreeMap<String, Answer>, look: Look) -> String {
     for (name, answer) in answers {
         // Writing to a string cannot fail.
         let _ = match answer {
-            Answer::Error(failure) => {
-                writeln!(text, "{name}: cannot be asked: {}\n  see {}", failure.message, failure.read)
+            Answer::Error(Unasked { failure, next }) => {
+                let Failure { message, read, .. } = failure;
+                writeln!(text, "{name}: cannot be asked: {message}\n  see {read}\n  next: {next}")
             }
             Answer::Found(found) => {
                 for row in &found.left {
@@ -167,4 +187,59 @@ fn cells(name: &str, row: &Row) -> [String; 5] {
         form::seconds(row.what.age),
         row.what.state.clone(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::io::AsyncWrite;
+
+    use super::*;
+    use crate::remote::{Command, MOST_ASKED, Output};
+
+    /// A host whose line is lost whenever it is asked, and how often it was.
+    #[derive(Default)]
+    struct Lossy(AtomicU32);
+
+    impl Remote for Lossy {
+        async fn run(&self, _: &Command, _: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(RemoteError::Lost("reset".into()))
+        }
+
+        async fn stream(
+            &self,
+            command: &Command,
+            _: &mut (dyn AsyncWrite + Unpin + Send),
+        ) -> Result<Output, RemoteError> {
+            self.run(command, &mut sink()).await
+        }
+    }
+
+    #[tokio::test]
+    async fn what_changes_nothing_is_asked_again_where_the_line_is_lost() {
+        let host = Lossy::default();
+        examine(&host, &Cluster::new("acme", "203.0.113.7"), true).await.unwrap_err();
+        assert_eq!(host.0.load(Ordering::Relaxed), MOST_ASKED);
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_asked_is_told_with_what_to_type() {
+        let host_key = RemoteError::HostKey("the key of oak is not known".into());
+        let answers = [("acme", RemoteError::Lost("reset".into())), ("oak", host_key)]
+            .map(|(name, error)| (name.to_owned(), Answer::of(name, Ok(Err(error)))));
+        let answers = BTreeMap::from(answers);
+        assert_eq!(
+            render(&answers, Look { width: 90, terminal: false }),
+            "acme: cannot be asked: the connection was lost before the command ended: reset\n  \
+             see docs/ssh.md#errors-and-what-to-do\n  next: fleet doctor --on acme\n\
+             oak: cannot be asked: the key of oak is not known\n  \
+             see docs/ssh.md#errors-and-what-to-do\n  next: fleet trust --on oak\n"
+        );
+        let json = serde_json::to_value(&answers["oak"]).unwrap();
+        assert_eq!(json["error"]["cause"], "host-key");
+        assert_eq!(json["error"]["next"], "fleet trust --on oak");
+    }
 }

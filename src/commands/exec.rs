@@ -8,17 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::stop::{Told, until_let_go};
+use super::stop::{Reins, Told, until_let_go};
 use super::upgrade::{begin_run, untroubled};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, ExecArgs, Format};
 use crate::form::hex;
 use crate::remote::{Command, printable, quote};
 use crate::report::Answered;
-use crate::rollout::{Answers, Budget, Exec};
+use crate::rollout::{Answers, Budget, Exec, Pause};
 use crate::ssh::{Limits, Network};
 
 /// A script may have so many bytes.
@@ -30,10 +29,10 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
     let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
     let names: Vec<String> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
     let mut told = Told::listen()?;
-    let folder = begin_run(&cli.runs, std::env::args().collect(), None, &clusters, Vec::new())?;
+    let (folder, _lock) = begin_run(&cli.runs, super::typed(), None, names.clone(), Vec::new(), None)?;
 
     let (listener, events) = unbounded_channel();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));
     let answers = Answers::default();
     let exec = Exec {
         command,
@@ -44,21 +43,23 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
         listener: std::io::stderr().is_terminal().then(|| listener.clone()),
         budget: Arc::new(Budget::from(&args.budget)),
         stop: Arc::clone(&stop),
+        pause: Arc::clone(&pause),
         answers: Arc::clone(&answers),
     };
-    let stopping = Notify::new();
-    let show = crate::report::live::show(events, clusters.len(), &stopping);
+    let (news, heard) = unbounded_channel();
+    let show = crate::report::live::show(events, clusters.len(), heard, Duration::ZERO);
     let ran = async {
         let results = exec.run(clusters, caps).await;
         drop(listener);
         results
     };
     let work = async { tokio::join!(ran, show).0 };
-    let results = until_let_go(work, &mut told, &stop, &stopping).await;
+    let results =
+        until_let_go(work, Reins { told: &mut told, run: &folder, stop: &stop, pause: &pause, news }).await;
 
     let answers = taken(&answers);
     let answered = Answered::new(&names, &answers);
-    let id = folder.path().file_name().unwrap_or_default().to_string_lossy();
+    let id = folder.id();
     match args.format.format {
         Format::Json => output::print(&answered.json(&id).map_err(Trouble::internal)?)?,
         Format::Table => {

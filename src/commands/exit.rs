@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::output::complain;
+
 /// How a command can end well, or less well but as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -16,7 +18,7 @@ pub enum Exit {
     Failed = 3,
     /// Halted by the budget of failures.
     Halted = 4,
-    /// Refused: a check blocks, an identity differs, a version cannot be upgraded.
+    /// Refused: a check blocks, an identity differs, a version cannot be upgraded, a plan is stale.
     Refused = 5,
     /// For at least one cluster nobody knows whether a step was done.
     InDoubt = 6,
@@ -41,7 +43,7 @@ pub enum Trouble {
     Usage(String),
     /// This machine's trouble, or a fault of `fleet`.
     Internal(String),
-    /// One cluster's trouble, where a command is about one.
+    /// Not done, and this machine is not to blame: one cluster's trouble, where a command is about one, or a plan that is good no more.
     Cluster(Exit, String),
 }
 
@@ -54,6 +56,11 @@ impl Trouble {
     /// The trouble of this cluster.
     pub fn cluster(exit: Exit, name: &str, why: impl std::fmt::Display) -> Self {
         Self::Cluster(exit, format!("{name}: {why}"))
+    }
+
+    /// It must not be done.
+    pub fn refused(why: impl std::fmt::Display) -> Self {
+        Self::Cluster(Exit::Refused, why.to_string())
     }
 
     /// This machine's trouble.
@@ -69,20 +76,19 @@ impl From<std::io::Error> for Trouble {
 }
 
 /// Prints the trouble, if there is one, and gives the exit code.
-#[expect(clippy::print_stderr, reason = "the one place where a command's trouble is told")]
 pub(super) fn close(result: Result<Exit, Trouble>) -> ExitCode {
     let exit = match result {
         Ok(exit) => exit,
         Err(Trouble::Usage(why)) => {
-            eprintln!("error: {why}");
+            complain(&why);
             Exit::Usage
         }
         Err(Trouble::Cluster(exit, why)) => {
-            eprintln!("error: {why}");
+            complain(&why);
             exit
         }
         Err(Trouble::Internal(why)) => {
-            eprintln!("error: on this machine: {why}");
+            complain(&format!("on this machine: {why}"));
             Exit::Internal
         }
     };

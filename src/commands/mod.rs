@@ -4,24 +4,31 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Sub};
 
+mod apply;
 mod backup;
 mod check;
+mod control;
 mod doctor;
 mod exec;
 mod exit;
 mod facts;
+mod handover;
 mod inventory;
 mod lab;
+mod lock;
 mod output;
 mod plan;
 mod rehearse;
 mod report;
+mod resume;
 mod runs;
 mod select;
+mod status;
 mod stop;
 mod trust;
 mod tunnel;
 mod upgrade;
+mod watch;
 
 pub use exit::{Exit, Trouble};
 
@@ -34,10 +41,17 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Check(args) => check::run(&cli, args).await,
         Sub::Plan(args) => plan::run(&cli, args).await,
         Sub::Upgrade(args) => upgrade::run(&cli, args).await,
+        Sub::Resume(args) => resume::run(&cli, args).await,
+        Sub::Apply(args) => apply::run(&cli, args).await,
         Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,
+        Sub::Lock(sub) => lock::run(&cli, sub).await,
         Sub::Report(args) => report::run(&cli, args),
+        Sub::Status(args) => status::run(&cli, args),
+        Sub::Watch(args) => watch::run(&cli, args).await,
+        Sub::Pause(args) => control::pause(&cli, args),
+        Sub::Abort(args) => control::abort(&cli, args),
         Sub::Runs(args) => runs::run(&cli, args),
         Sub::Lab(sub) => lab::run(&cli, sub).await,
         Sub::Tunnel(args) => match tunnel::run(&cli, args).await {
@@ -48,4 +62,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Rehearse(args) => rehearse::run(&cli, args).await,
     };
     exit::close(result)
+}
+
+/// What was typed, for the record; a word that is no text (a path may be so) as far as it is.
+fn typed() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }

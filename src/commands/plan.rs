@@ -3,65 +3,49 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::{Exit, Trouble, output, select};
+use super::{Exit, Trouble, output, select, upgrade};
 use crate::checks;
 use crate::cli::{Cli, Format, PlanArgs};
-use crate::event::{Failure, Judgement, Level};
-use crate::form::about;
+use crate::event::Level;
+use crate::facts::Facts;
+use crate::form::{about, moment};
 use crate::inventory::Cluster;
-use crate::plan::{Plan, SCHEMA};
+use crate::plan_file::{PlanFile, Plans, SCHEMA, Said};
 use crate::planner::{self, Planned};
-use crate::remote::printable;
-use crate::report::plan_text;
+use crate::remote::{printable, quote};
+use crate::report::{plan_text, with_places};
 use crate::rollout::Caps;
 use crate::ssh::{Limits, Network};
 use crate::version::Version;
-use crate::{files, rollout, run};
-
-/// The file that `--out` writes.
-#[derive(Debug, Serialize)]
-struct PlanFile<'a> {
-    schema: u32,
-    made_at: Timestamp,
-    fleet: &'static str,
-    target: Version,
-    clusters: &'a Plans,
-}
-
-/// What is said of each cluster.
-pub(super) type Plans = BTreeMap<String, Said>;
-
-/// What is said of one cluster.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Said {
-    /// This is what to do. `held` says why the pre-flight would not let it begin.
-    Plan { plan: Box<Plan>, verdicts: Vec<Judgement>, held: Option<Failure> },
-    /// It is at the target.
-    NothingToDo(Version),
-    /// It cannot be taken there.
-    Refused(Failure),
-    /// It could not be asked.
-    Unreachable(Failure),
-}
+use crate::{rollout, run};
 
 /// Plans for the selected clusters.
 pub(super) async fn run(cli: &Cli, args: &PlanArgs) -> Result<Exit, Trouble> {
     select::acknowledged(&args.ack)?;
+    if let Some(path) = args.out.as_deref().filter(|path| path.exists()) {
+        return Err(there_already(path));
+    }
     let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
+    let made_at = Timestamp::now();
     let plans = consider(clusters, args.to, &args.ack, caps, cli.backups.clone()).await;
+    let file = file(plans, made_at, args.expires, args.to, args.ack.clone())?;
     if let Some(path) = &args.out {
-        store(&plans, args.to, path)?;
+        store(&file, path)?;
     }
     match args.format.format {
-        Format::Table => output::print(&text(&plans))?,
-        Format::Json => output::print_json(&file(&plans, args.to))?,
+        Format::Table => {
+            output::print(&text(&file.clusters))?;
+            if let Some(path) = &args.out {
+                output::print(&next(&file, path))?;
+            }
+        }
+        Format::Json => output::print_json(&file.sealed()?)?,
     }
-    Ok(exit(&plans))
+    Ok(exit(&file.clusters))
 }
 
 /// Asks every cluster and plans for it.
@@ -77,15 +61,7 @@ pub(super) async fn consider(
     let mut plans = Plans::new();
     for (name, facts) in survey {
         let one = match (facts, by_name.get(&name)) {
-            (Ok(facts), Some(cluster)) => match planner::plan(&facts, cluster, target) {
-                Planned::Plan(plan) => {
-                    let verdicts = checks::judge_all(None, &facts, acknowledged);
-                    let held = run::held_back(&verdicts);
-                    Said::Plan { plan, verdicts, held }
-                }
-                Planned::NothingToDo(version) => Said::NothingToDo(version),
-                Planned::Refusal(failure) => Said::Refused(failure),
-            },
+            (Ok(facts), Some(cluster)) => say(&facts, cluster, target, acknowledged),
             (Err(failure), _) => Said::Unreachable(failure),
             (Ok(_), None) => continue,
         };
@@ -94,14 +70,67 @@ pub(super) async fn consider(
     plans
 }
 
-/// Writes the plans to a file, whole or not at all.
-pub(super) fn store(plans: &Plans, target: Version, path: &Path) -> Result<(), Trouble> {
-    files::write_json(path, &file(plans, target))
-        .map_err(|error| Trouble::internal(format!("cannot write {}: {error}", path.display())))
+/// What is to be said of one cluster.
+fn say(facts: &Facts, cluster: &Cluster, target: Version, acknowledged: &[String]) -> Said {
+    let verdicts = checks::judge_all(None, facts, acknowledged);
+    match planner::plan(facts, cluster, target) {
+        Planned::Plan(plan) => {
+            let held = run::held_back(&verdicts);
+            Said::Plan { plan, verdicts, held }
+        }
+        Planned::NothingToDo(version) => match run::unwell(&verdicts) {
+            Some(failure) => Said::Unwell { version, failure },
+            None => Said::NothingToDo(version),
+        },
+        Planned::Refusal(failure) => Said::Refused(failure),
+    }
 }
 
-fn file(clusters: &Plans, target: Version) -> PlanFile<'_> {
-    PlanFile { schema: SCHEMA, made_at: Timestamp::now(), fleet: env!("CARGO_PKG_VERSION"), target, clusters }
+/// The plans as a file that can be carried out later.
+pub(super) fn file(
+    clusters: Plans,
+    made_at: Timestamp,
+    good_for: Duration,
+    target: Version,
+    acknowledged: Vec<String>,
+) -> Result<PlanFile, Trouble> {
+    Ok(PlanFile {
+        schema: SCHEMA,
+        made_at,
+        expires_at: made_at.checked_add(good_for).map_err(Trouble::internal)?,
+        by: upgrade::operator(),
+        fleet: env!("CARGO_PKG_VERSION").to_owned(),
+        typed: super::typed(),
+        target,
+        acknowledged,
+        clusters,
+    })
+}
+
+/// Writes the plans to a file that is not there yet, whole or not at all.
+pub(super) fn store(file: &PlanFile, path: &Path) -> Result<(), Trouble> {
+    file.store(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => there_already(path),
+        _ => Trouble::internal(format!("cannot write {}: {error}", path.display())),
+    })
+}
+
+fn there_already(path: &Path) -> Trouble {
+    Trouble::usage(format!(
+        "--out {}: there is such a file already, and a plan is never written over; name another one",
+        path.display()
+    ))
+}
+
+/// How long the written plans are good, and the command that carries them out.
+fn next(file: &PlanFile, path: &Path) -> String {
+    let plans = file.clusters.values().filter(|said| matches!(said, Said::Plan { .. })).count();
+    if plans == 0 {
+        return format!("Written to {}; there is nothing in it to carry out.\n", path.display());
+    }
+    let until = moment(file.expires_at);
+    let apply = format!("{} apply {}", with_places(&file.typed), quote(&path.display().to_string()));
+    format!("Written to {}, good until {until}. To carry out exactly this:\n  {apply}\n", path.display())
 }
 
 /// The plans for people, each in full.
@@ -125,6 +154,12 @@ pub(super) fn text(said: &Plans) -> String {
                 writeln!(text, "{}\n{checks}; {held}\n", plan_text(plan))
             }
             Said::NothingToDo(version) => writeln!(text, "{name}: runs {version}; nothing to do\n"),
+            Said::Unwell { version, failure } => writeln!(
+                text,
+                "{name}: runs {version}, so an upgrade has nothing to do, but it is not well: {}\n  see {}\n",
+                printable(&failure.message),
+                failure.read
+            ),
             Said::Refused(failure) => {
                 writeln!(text, "{name}: refused: {}\n  see {}\n", printable(&failure.message), failure.read)
             }
@@ -141,9 +176,10 @@ pub(super) fn text(said: &Plans) -> String {
     let count = |test: fn(&Said) -> bool| said.values().filter(|one| test(one)).count();
     let _ = writeln!(
         text,
-        "{} to upgrade, {} with nothing to do, {} refused, {} not reached. Nothing was changed.",
+        "{} to upgrade, {} with nothing to do, {} not well, {} refused, {} not reached. Nothing was changed.",
         count(|one| matches!(one, Said::Plan { .. })),
         count(|one| matches!(one, Said::NothingToDo(_))),
+        count(|one| matches!(one, Said::Unwell { .. })),
         count(|one| matches!(one, Said::Refused(_))),
         count(|one| matches!(one, Said::Unreachable(_))),
     );
@@ -167,6 +203,9 @@ pub(super) fn summary(said: &Plans) -> String {
                     .map_or_else(String::new, |failure| format!("; would be refused: {}", failure.message))
             ),
             Said::NothingToDo(version) => format!("runs {version}; nothing to do"),
+            Said::Unwell { version, failure } => {
+                format!("runs {version}, but is not well: {}", failure.message)
+            }
             Said::Refused(failure) => format!("refused: {}", failure.message),
             Said::Unreachable(failure) => format!("could not be asked: {}", failure.message),
         };
@@ -179,7 +218,7 @@ pub(super) fn summary(said: &Plans) -> String {
 /// Trouble first: a cluster that cannot be asked or upgraded must not hide behind another's plan.
 fn exit(said: &Plans) -> Exit {
     let any = |test: fn(&Said) -> bool| said.values().any(test);
-    if any(|one| matches!(one, Said::Unreachable(_))) {
+    if any(|one| matches!(one, Said::Unreachable(_) | Said::Unwell { .. })) {
         Exit::Failed
     } else if any(|one| matches!(one, Said::Refused(_))) {
         Exit::Refused

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::upgrade::{self, Wanted};
 use super::{Exit, Trouble, output, plan, select};
-use crate::cli::{Cli, RehearseArgs};
+use crate::cli::{self, Cli, RehearseArgs};
 use crate::inventory::{self, Cluster, Selection};
 use crate::lab::{Fault, HostSpec, Lab, OF_THIS_MACHINE};
 use crate::rollout::Budget;
@@ -44,10 +44,12 @@ async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> R
         args.ack.iter().cloned().chain(OF_THIS_MACHINE.map(str::to_owned)).collect();
     let (runs, backups) = (folder.join("runs"), folder.join("backups"));
 
+    let made_at = Timestamp::now();
     let plans = plan::consider(twins.clone(), args.to, &acknowledged, PARALLEL, backups.clone()).await;
-    plan::store(&plans, args.to, &folder.join("plan.json"))?;
     files::write_whole(&folder.join("plan.txt"), plan::text(&plans).as_bytes())?;
     output::print(&format!("{}\n", plan::summary(&plans)))?;
+    let file = plan::file(plans, made_at, cli::GOOD_FOR, args.to, acknowledged.clone())?;
+    plan::store(&file, &folder.join("plan.json"))?;
 
     // What the reports advise to type must never reach the clusters that the twins stand for.
     let inventory = lab.inventory();
@@ -67,6 +69,7 @@ async fn rehearse(lab: &Lab, folder: &std::path::Path, args: &RehearseArgs) -> R
         runs: runs.clone(),
         backups: backups.clone(),
         typed,
+        stored: None,
     };
     let (run, exit) = upgrade::upgrade(wanted).await?;
     let mut text = String::from("\nThe rehearsal is over; the twins are gone, what they left is here:\n");

@@ -3,7 +3,7 @@
 use super::{Exit, Trouble, output};
 use crate::cli::{Cli, Format, ReportArgs};
 use crate::report::{self, Ending, FleetReport, screen};
-use crate::state::{RunFolder, runs};
+use crate::state::{RunFolder, last, runs};
 
 /// How many runs an unknown id is answered with.
 const OFFERED: usize = 5;
@@ -55,15 +55,12 @@ const fn rank(exit: Exit) -> u8 {
 }
 
 /// The folder of the run that was named. A path is never made from what was typed: only runs that are there are found.
-fn find(cli: &Cli, wanted: &str) -> Result<RunFolder, Trouble> {
+pub(super) fn find(cli: &Cli, wanted: &str) -> Result<RunFolder, Trouble> {
     let runs = runs(&cli.runs)?;
     let ids: Vec<String> =
         runs.iter().filter_map(|(folder, _)| Some(folder.path().file_name()?.to_str()?.to_owned())).collect();
     let found = if wanted == "last" {
-        // Ids count in seconds; two runs of `fleet exec` may share one.
-        runs.iter()
-            .filter(|(_, run)| run.is_ok())
-            .max_by_key(|(_, run)| run.as_ref().ok().map(|run| run.started))
+        last(&cli.runs, &runs)
     } else {
         runs.iter().find(|(folder, _)| folder.path().file_name().is_some_and(|name| name == wanted))
     };
@@ -83,6 +80,7 @@ fn unknown(wanted: &str, ids: &[String], root: &str) -> String {
         );
     }
     let mut message = format!("there is no run {wanted:?} in {root}");
+    // Ids of one month are all alike: they must be nearer than words are for `form::meant`.
     let nearest = ids
         .iter()
         .map(|id| (strsim::jaro_winkler(id, wanted), id))
@@ -118,6 +116,7 @@ mod tests {
             target: Some(Version::V0_7),
             clusters: vec![],
             acknowledged: vec![],
+            plan: None,
         };
         let reports = endings.iter().enumerate().map(|(index, ending)| {
             let mut report = ClusterReport::not_begun(&format!("c{index}"));

@@ -1,7 +1,9 @@
 //! From `--inventory` and `--on` to clusters.
 
 use super::Trouble;
+use crate::checks;
 use crate::cli::{Cli, SelectArgs};
+use crate::form::meant;
 use crate::inventory::{self, Cluster, Selection};
 use crate::rollout::Caps;
 
@@ -25,12 +27,9 @@ pub(super) fn clusters_and_caps(
 /// Refuses an `--ack` that names no check: a misspelt one would leave the warning open only after everything was asked.
 pub(super) fn acknowledged(ids: &[String]) -> Result<(), Trouble> {
     for id in ids {
-        if crate::checks::find(id).is_none() {
-            let near = crate::checks::ALL
-                .iter()
-                .map(|check| check.id)
-                .max_by(|a, b| strsim::jaro_winkler(a, id).total_cmp(&strsim::jaro_winkler(b, id)));
-            let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        if checks::find(id).is_none() {
+            let hint = meant(id, checks::ALL.iter().map(|check| check.id))
+                .map_or_else(|| ".".to_owned(), |near| format!("; did you mean {near}?"));
             return Err(Trouble::usage(format!(
                 "--ack {id}: there is no such check{hint} See docs/checks.md"
             )));

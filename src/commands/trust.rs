@@ -67,7 +67,7 @@ pub(super) async fn run(cli: &Cli, args: &TrustArgs) -> Result<Exit, Trouble> {
 fn levels(clusters: Vec<Cluster>) -> Vec<Vec<Candidate>> {
     let mut jumps: BTreeMap<String, Candidate> = BTreeMap::new();
     for cluster in &clusters {
-        for host in std::iter::successors(cluster.host.jump.as_deref(), |host| host.jump.as_deref()) {
+        for host in cluster.host.way() {
             let jump = || Candidate { host: host.clone(), cluster: None, on: cluster.name.clone() };
             jumps.entry(host.name.clone()).or_insert_with(jump);
         }
@@ -79,8 +79,7 @@ fn levels(clusters: Vec<Cluster>) -> Vec<Vec<Candidate>> {
     });
     let mut levels: BTreeMap<usize, Vec<Candidate>> = BTreeMap::new();
     for candidate in jumps.into_values().chain(ends) {
-        let depth =
-            std::iter::successors(candidate.host.jump.as_deref(), |host| host.jump.as_deref()).count();
+        let depth = candidate.host.way().count();
         levels.entry(depth).or_default().push(candidate);
     }
     levels.into_values().collect()

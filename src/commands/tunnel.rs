@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::stop::Told;
 use super::{Exit, Trouble, output};
 use crate::cli::{Cli, TunnelArgs};
+use crate::form::meant;
 use crate::inventory;
 use crate::kubeconfig::{self, KubeconfigError};
 use crate::remote::{RemoteError, quote};
@@ -26,15 +27,12 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) async fn run(cli: &Cli, args: &TunnelArgs) -> Result<ExitCode, Trouble> {
     let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
     let Some(cluster) = inventory.clusters.get(&args.cluster) else {
-        let near = inventory
-            .clusters
-            .keys()
-            .max_by(|a, b| {
-                strsim::jaro_winkler(a, &args.cluster).total_cmp(&strsim::jaro_winkler(b, &args.cluster))
-            })
-            .map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        let hint = match meant(&args.cluster, inventory.clusters.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "`fleet inventory show` lists what there is.".to_owned(),
+        };
         return Err(Trouble::usage(format!(
-            "there is no cluster {:?}{near} A tunnel leads to one",
+            "there is no cluster {:?}; {hint} A tunnel leads to one",
             args.cluster
         )));
     };

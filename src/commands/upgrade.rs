@@ -4,20 +4,25 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::stop::{Told, until_let_go};
+use super::stop::{Reins, Told, until_let_go};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
+use crate::event::{Event, Failure, Outcome, What};
+use crate::files::is_full;
 use crate::form;
 use crate::inventory::Cluster;
+use crate::journal::Journal;
+use crate::plan::Plan;
+use crate::plan_file::PlanFile;
 use crate::report::screen;
-use crate::rollout::{Budget, Caps, Rollout};
+use crate::rollout::{Budget, Caps, Pause, Resumed, Rollout};
 use crate::ssh::{Limits, Network};
-use crate::state::{Run, RunFolder, SCHEMA};
+use crate::state::{PlanUsed, Run, RunFolder, RunLock, SCHEMA};
 use crate::version::Version;
 
 /// An upgrade that is to be done.
@@ -32,6 +37,18 @@ pub(super) struct Wanted {
     pub(super) backups: PathBuf,
     /// The command line that the reports build their advice on.
     pub(super) typed: Vec<String>,
+    /// What is carried out as it was planned before; otherwise each cluster is planned as the run goes.
+    pub(super) stored: Option<Stored>,
+}
+
+/// Plans that were made before.
+pub(super) struct Stored {
+    pub(super) file: PlanFile,
+    pub(super) used: PlanUsed,
+    /// Those that are carried out.
+    pub(super) plans: BTreeMap<String, Plan>,
+    /// Clusters of the file that are refused before they are contacted.
+    pub(super) refused: BTreeMap<String, Failure>,
 }
 
 /// Upgrades the selected clusters.
@@ -47,23 +64,49 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
         limits: Limits::from(&args.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
-        typed: std::env::args().collect(),
+        typed: super::typed(),
+        stored: None,
     })
     .await?;
     Ok(exit)
 }
 
-/// Does it, shows it while it goes on, writes the reports and prints the table.
+/// Begins a new run and works on its clusters.
 pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble> {
-    let Wanted { clusters, target, acknowledged, caps, budget, limits, runs, backups, typed } = wanted;
+    let refused = wanted.stored.iter().flat_map(|stored| stored.refused.keys());
+    let mut names: Vec<String> =
+        wanted.clusters.iter().map(|cluster| &cluster.name).chain(refused).cloned().collect();
+    names.sort();
+    let used = wanted.stored.as_ref().map(|stored| stored.used.clone());
+    let (typed, acknowledged) = (wanted.typed.clone(), wanted.acknowledged.clone());
+    let (folder, lock) = begin_run(&wanted.runs, typed, Some(wanted.target), names, acknowledged, used)?;
+    if let Some(stored) = &wanted.stored {
+        stored.file.store(&folder.plan())?;
+    }
+    let exit = work(wanted, &folder, &lock, None).await?;
+    Ok((folder, exit))
+}
+
+/// Works on the clusters of a run that this process holds, new or gone on with, shows it, writes the reports and prints the table.
+pub(super) async fn work(
+    wanted: Wanted,
+    folder: &RunFolder,
+    _held: &RunLock,
+    resumed: Option<Resumed>,
+) -> Result<Exit, Trouble> {
+    let Wanted { clusters, target, acknowledged, caps, budget, limits, backups, stored, .. } = wanted;
     let mut told = Told::listen()?;
-    let folder = begin_run(&runs, typed, Some(target), &clusters, acknowledged.clone())?;
+    let count = clusters.len() + stored.as_ref().map_or(0, |stored| stored.refused.len());
 
     let (listener, events) = unbounded_channel();
-    let stop = Arc::new(AtomicBool::new(false));
-    let count = clusters.len();
+    let plans = match stored {
+        Some(stored) => refuse(stored, folder, &listener)?,
+        None => BTreeMap::new(),
+    };
+    let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));
     let rollout = Rollout {
         target,
+        plans,
         acknowledged,
         caps,
         budget: Arc::new(budget),
@@ -72,27 +115,48 @@ pub(super) async fn upgrade(wanted: Wanted) -> Result<(RunFolder, Exit), Trouble
         network: Network::new(limits),
         listener,
         stop: Arc::clone(&stop),
+        pause: Arc::clone(&pause),
+        resumed,
     };
-    let stopping = Notify::new();
-    let show = crate::report::live::show(events, count, &stopping);
+    let (news, heard) = unbounded_channel();
+    let show = crate::report::live::show(events, count, heard, Duration::ZERO);
     let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
-    let results = until_let_go(work, &mut told, &stop, &stopping).await;
+    let results =
+        until_let_go(work, Reins { told: &mut told, run: folder, stop: &stop, pause: &pause, news }).await;
 
-    let fleet = crate::report::write(&folder)?;
+    let fleet = match crate::report::write(folder) {
+        // The journals are the truth: the report can be made again when there is room.
+        Err(error) if is_full(&error) => crate::report::read(folder)?,
+        written => written?,
+    };
     output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
-    let Some(results) = results else { return Ok((folder, Exit::Interrupted)) };
+    let Some(results) = results else { return Ok(Exit::Interrupted) };
     untroubled(results)?;
-    Ok((folder, report::exit_of(&fleet)))
+    Ok(report::exit_of(&fleet))
 }
 
-/// Makes the folder of a new run.
+/// Writes down which clusters of a plan file are refused at once; the plans of the others.
+fn refuse(
+    stored: Stored,
+    folder: &RunFolder,
+    listener: &UnboundedSender<Event>,
+) -> Result<BTreeMap<String, Plan>, Trouble> {
+    for (name, failure) in stored.refused {
+        let mut journal = Journal::create(&folder.cluster(&name)?.journal(), &name, Some(listener.clone()))?;
+        journal.record(What::Finished { outcome: Outcome::Refused { failure } })?;
+    }
+    Ok(stored.plans)
+}
+
+/// Makes the folder of a new run, which this process holds from then on.
 pub(super) fn begin_run(
     runs: &Path,
     typed: Vec<String>,
     target: Option<Version>,
-    clusters: &[Cluster],
+    clusters: Vec<String>,
     acknowledged: Vec<String>,
-) -> Result<RunFolder, Trouble> {
+    plan: Option<PlanUsed>,
+) -> Result<(RunFolder, RunLock), Trouble> {
     let run = Run {
         schema: SCHEMA,
         id: form::id(Timestamp::now()),
@@ -101,10 +165,11 @@ pub(super) fn begin_run(
         fleet: env!("CARGO_PKG_VERSION").to_owned(),
         typed,
         target,
-        clusters: clusters.iter().map(|cluster| cluster.name.clone()).collect(),
+        clusters,
         acknowledged,
+        plan,
     };
-    RunFolder::create(runs, &run).map_err(|error| {
+    RunFolder::begin(runs, &run).map_err(|error| {
         Trouble::internal(format!("cannot make a run folder in {}: {error}", runs.display()))
     })
 }
@@ -119,7 +184,7 @@ pub(super) fn untroubled<T>(results: BTreeMap<String, Result<T, String>>) -> Res
 }
 
 /// User and machine, for the run's record.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     let user = ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))

@@ -81,8 +81,9 @@ impl Facts {
     }
 }
 
-/// Whether this is the source that the cluster itself is made from.
-pub(crate) fn is_stackspin(source: &Source) -> bool {
+/// Whether it is the source of Stackspin itself.
+#[must_use]
+pub fn is_stackspin(source: &Source) -> bool {
     source.namespace == "flux-system" && matches!(source.name.as_str(), "openappstack" | "stackspin")
 }
 

@@ -39,7 +39,7 @@ pub mod volumes;
 pub mod web;
 
 pub use gather::gather;
-pub use installed::Installed;
+pub use installed::{Installed, is_stackspin};
 
 /// The version of the stored form of [`Facts`].
 pub const SCHEMA: u32 = 1;
@@ -54,6 +54,8 @@ pub struct Facts {
     pub cluster: String,
     /// When, by the provisioning machine's clock.
     pub gathered_at: Timestamp,
+    /// SHA-256 fingerprint of the host key that the host showed.
+    pub host_key: Known<String>,
     /// Operating system and kernel.
     pub os: Known<os::Os>,
     /// Clock and time zone.
@@ -113,6 +115,7 @@ impl Default for Facts {
             schema: SCHEMA,
             cluster: String::new(),
             gathered_at: Timestamp::UNIX_EPOCH,
+            host_key: Known::not_asked(),
             os: Known::not_asked(),
             clock: Known::not_asked(),
             disks: Known::not_asked(),

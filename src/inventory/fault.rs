@@ -202,17 +202,6 @@ pub(super) fn whole(number: usize, file: &Path, what: impl Into<String>, help: O
     }
 }
 
-/// The word that was probably meant: the nearest of the known ones, if one is near.
-pub(super) fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = word.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,11 +238,5 @@ mod tests {
     #[test]
     fn places_outside_of_the_text_are_its_end() {
         assert!(page("").fault(&(7..9), "what", None).to_string().starts_with("a.toml:1:1: what"));
-    }
-
-    #[test]
-    fn a_near_word_is_suggested_and_a_far_one_is_not() {
-        assert_eq!(meant("adress", ["address", "agent"]), Some("address"));
-        assert_eq!(meant("frobnicate", ["address", "agent"]), None);
     }
 }

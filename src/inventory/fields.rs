@@ -5,7 +5,8 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::fault::{Fault, Page, meant};
+use super::fault::{Fault, Page};
+use crate::form::meant;
 
 /// What people type for a key that has another name here.
 pub(super) const ALSO_CALLED: [(&str, &str); 10] = [

@@ -199,6 +199,11 @@ impl Host {
             format!("{user}@{address}:{port}")
         }
     }
+
+    /// The jump hosts on the way, the nearest to the host first; none where it is reached directly.
+    pub fn way(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(self.jump.as_deref(), |jump| jump.jump.as_deref())
+    }
 }
 
 /// Paths on a host; the defaults are those of a real one (facts section 3.1).

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::fault::meant;
 use super::{Cluster, Inventory};
+use crate::form::meant;
 use crate::remote::printable;
 
 /// What the operator asked for.

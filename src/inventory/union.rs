@@ -8,10 +8,11 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::alias::{Aliases, Answer};
-use super::fault::{Fault, Page, meant};
+use super::fault::{Fault, Page};
 use super::page::{Said, SaidCluster, SaidJump, SaidPlace};
 use super::settings::{DIRECT, Settings};
 use super::{Cluster, Group, Host, Inventory};
+use crate::form::meant;
 use crate::remote::printable;
 
 /// All files, and what is wrong with them.

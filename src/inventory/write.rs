@@ -152,11 +152,9 @@ impl<'a> From<&'a Cluster> for ClusterRow<'a> {
 pub fn write(clusters: &[Cluster]) -> Result<String, toml::ser::Error> {
     let groups = clusters.iter().map(|cluster| cluster.group.as_str()).filter(|group| !group.is_empty());
     let mut jumps = BTreeMap::new();
-    let mut ways: Vec<&Host> = clusters.iter().filter_map(|cluster| cluster.host.jump.as_deref()).collect();
-    while let Some(host) = ways.pop() {
+    for host in clusters.iter().flat_map(|cluster| cluster.host.way()) {
         let row = JumpRow { host: HostRow::from(host), channels: host.channels };
         jumps.insert(host.name.as_str(), row);
-        ways.extend(host.jump.as_deref());
     }
     toml::to_string(&Document {
         jumps,

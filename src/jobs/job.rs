@@ -24,6 +24,7 @@ pub struct Job {
     about: String,
     line: String,
     deadline: Duration,
+    fence: String,
 }
 
 /// How a job ended.
@@ -94,7 +95,15 @@ impl Job {
             about: format!("{run} {step}"),
             line: command.line().to_owned(),
             deadline,
+            fence: String::new(),
         }
+    }
+
+    /// The job under the host's lock with this number, which is this run's. Its keeper begins nothing once the lock is another's.
+    #[must_use]
+    pub fn fenced(self, run: &str, number: Option<u64>) -> Self {
+        let fence = number.map_or_else(String::new, |number| format!("{number} {}", plain(run)));
+        Self { fence, ..self }
     }
 
     /// Its folder on the host.
@@ -110,7 +119,8 @@ impl Job {
     }
 
     /// Starts it. Doing this twice, even at the same time, starts it once. Exit status 0: it was started, now or before. 3: it was not
-    /// started, and standard error says why. 4: another command has this id. Anything else: look.
+    /// started, and standard error says why. 4: another command has this id. 6: not started, for the host's lock is another run's. Anything
+    /// else: look.
     #[must_use]
     pub fn start(&self) -> Command {
         script(&[SERVED, START])
@@ -123,6 +133,7 @@ impl Job {
             .arg(self.deadline.as_secs().max(1).to_string())
             .arg(OUTPUT.div_ceil(512).to_string())
             .arg(GRACE.to_string())
+            .arg(&self.fence)
     }
 
     /// Looks at it: its state, and its output from this offset on. Waits on the host for news, for about 20 s.

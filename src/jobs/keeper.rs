@@ -4,6 +4,8 @@
 //! ```text
 //! job-<id>/about     the run and the step, for people
 //!          line      the command, a shell script
+//!          fence     number and run of the host's lock under which it was started last, where it was under one
+//!          unfenced  there when the keeper found that the lock is another's by now: it did not begin
 //!          keep      the keeper, a shell script
 //!          pid       the keeper's process and the host's boot id: also the lock, made by `ln`, so that it is whole or not there
 //!          group     the command's process group
@@ -17,7 +19,7 @@
 //! `ended` gets its room on the disk before the command is started, `overdue` and `cut` are renamed: a disk that the command fills does
 //! not keep its end from being written down.
 
-/// Keeps one command from its start to its end. `$1` the folder, `$2` seconds until the deadline, `$3` blocks of 512 bytes of output,
+/// Keeps one command from its start to its end, if the host's lock is still the one under which it was started. `$1` the folder, `$2` seconds until the deadline, `$3` blocks of 512 bytes of output,
 /// `$4` seconds between TERM and KILL, `$5` the umask of the command.
 ///
 /// The deadline is one `sleep`, which counts time and not the clock. A process group of its own each for command, deadline and output,
@@ -25,6 +27,15 @@
 /// process of the unit, so those of the keeper ignore it: output without a reader would hold up the command's start for ever.
 pub(super) const KEEP: &str = r#"
 umask 077
+if [ -e "$1/fence" ]; then
+    now=
+    { read -r word number run _ <"${1%/*}/lock"; } 2>/dev/null && now="$word $number $run"
+    if [ "$now" != "lock $(cat "$1/fence")" ]; then
+        echo "the host's lock is another run's by now"
+        touch "$1/unfenced"
+        exit 1
+    fi
+fi
 read -r boot </proc/sys/kernel/random/boot_id
 [ -p "$1/pipe" ] || mkfifo "$1/pipe" 2>/dev/null || [ -p "$1/pipe" ] || exit 1
 { touch "$1/whole" "$1/ontime" && printf '%126s\n' ' ' >"$1/ended.$$" && echo "$$ $boot" >"$1/pid.$$"; } ||
@@ -73,20 +84,23 @@ printf '%s %s %s\n' $how $code "$boot" 1<>"$1/ended.$$"
 mv "$1/ended.$$" "$1/ended"
 "#;
 
-/// Starts a job unless it was started. `$1` the folder, `$2` the command's line, `$3` about, `$4` the keeper, `$5` its unit, and then what
-/// the keeper wants from its `$2` on but for the umask. Exit status 0: the keeper has the lock; 3: nothing was started; 4: another command
-/// has this id; 5: started, but not seen yet.
+/// Starts a job unless it was started. `$1` the folder, `$2` the command's line, `$3` about, `$4` the keeper, `$5` its unit, then what
+/// the keeper wants from its `$2` on but for the umask, and `$9` number and run of the host's lock, empty where there is none. Exit status 0:
+/// the keeper has the job; 3: nothing was started; 4: another command has this id; 5: started, but not seen yet; 6: not started, the lock is
+/// another's.
 ///
 /// Any number of keepers may be started; one gets the lock and the others leave. So one who dies half way here has done no harm.
 pub(super) const START: &str = r#"
 mask=$(umask)
 umask 077
 d=$1 began=
-no() { cat "$d/log" >&2 2>/dev/null; echo "it was not started; its disk: $(df -Pk "$d" | tail -n 1)" >&2; exit 3; }
+no() { cat "$d/log" >&2 2>/dev/null; [ ! -e "$d/unfenced" ] || exit 6; echo "it was not started; its disk: $(df -Pk "$d" | tail -n 1)" >&2; exit 3; }
 mkdir -p "$d" || exit 3
 if [ ! -e "$d/pid" ]; then
     [ -e "$d/line" ] || put line "$2" || no
     put about "$3" && put keep "$4" || no
+    rm -f "$d/unfenced"
+    if [ -n "$9" ]; then put fence "$9" || no; else rm -f "$d/fence"; fi
 fi
 [ "$(cat "$d/line")" = "$(printf '%s\n' "$2")" ] || { echo "this id stands for another command" >&2; exit 4; }
 if [ ! -e "$d/pid" ]; then
@@ -103,6 +117,7 @@ fi
 tries=0
 until [ -e "$d/pid" ]; do
     tries=$((tries + 1)); [ $tries -lt 200 ] || exit 5
+    [ ! -e "$d/unfenced" ] || no
     if [ -n "$began" ] && ! kill -0 "$began" 2>/dev/null && [ ! -e "$d/pid" ]; then no; fi
     sleep 0.1
 done

@@ -24,13 +24,13 @@ put() { printf '%s\n' "$2" >"$d/$1.$$" && mv "$d/$1.$$" "$d/$1"; }
 "#;
 
 /// A name as a file and a unit can have it: letters, digits, `.`, `_` and `-`; all else becomes `-`.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     name.chars().map(plain).collect()
 }
 
 /// A mark that a host could not have printed before.
-fn mark() -> String {
+pub(crate) fn mark() -> String {
     format!("fleet-{:032x}", rand::random::<u128>())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::facts::Facts;
 use crate::facts::clock::{Clock, offset_seconds};
-use crate::facts::installed::is_stackspin;
+use crate::facts::is_stackspin;
 use crate::facts::nightly::{Does, Nightly};
 use crate::plan::{Action, Class, Found, Object, Redo, Shut, Step, Truce};
 

@@ -1,12 +1,15 @@
 //! The lines that move on a terminal: one for each cluster that is being worked on, and the total below.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use jiff::Timestamp;
 
 use super::lines::line;
+use super::underway::Underway;
 use crate::event::{Event, Outcome, What};
-use crate::form::{count, seconds};
+use crate::form::{between, count, seconds};
 use crate::remote::printable;
 
 /// How many clusters have a line of their own on a terminal; the total line counts the others.
@@ -18,20 +21,14 @@ pub(super) struct Board {
     clusters: usize,
     done: usize,
     not_done: usize,
-    running: BTreeMap<String, Running>,
-}
-
-/// A cluster that is being worked on.
-#[derive(Debug, Default)]
-struct Running {
-    step: usize,
-    steps: usize,
-    doing: String,
+    running: BTreeMap<String, Underway>,
+    /// Whether nothing new is begun for now.
+    pub(super) paused: bool,
 }
 
 impl Board {
     pub(super) const fn new(clusters: usize) -> Self {
-        Self { clusters, done: 0, not_done: 0, running: BTreeMap::new() }
+        Self { clusters, done: 0, not_done: 0, running: BTreeMap::new(), paused: false }
     }
 
     pub(super) fn see(&mut self, event: &Event) {
@@ -44,39 +41,22 @@ impl Board {
             }
             return;
         }
-        let running = self.running.entry(name).or_default();
-        match &event.what {
-            What::Begun { .. } => "logging in".clone_into(&mut running.doing),
-            What::Connected { .. } => "asking for facts".clone_into(&mut running.doing),
-            What::Gathered { .. } => "judging checks".clone_into(&mut running.doing),
-            // A further rung counts on: its steps come after those of the rung before.
-            What::Planned { steps, .. } => running.steps = running.step + steps.len(),
-            What::StepStarted { title, .. } => {
-                running.step += 1;
-                running.doing = printable(title);
-            }
-            _ => {}
-        }
+        self.running.entry(name).or_default().see(event);
     }
 
     /// What stands behind a cluster's name and time.
     fn doing(&self, cluster: &str) -> String {
-        match self.running.get(cluster) {
-            Some(Running { step, steps, doing }) if *step > 0 => {
-                format!("{step}/{} {doing}", (*steps).max(*step))
-            }
-            Some(running) => running.doing.clone(),
-            None => String::new(),
-        }
+        self.running.get(cluster).map_or_else(String::new, Underway::said)
     }
 
     /// The last line.
-    fn total(&self) -> String {
+    pub(super) fn total(&self) -> String {
         let waiting = self.clusters.saturating_sub(self.done + self.not_done + self.running.len());
         let hidden = self.running.len().saturating_sub(LINES);
         let more = if hidden > 0 { format!(" ({hidden} not shown)") } else { String::new() };
+        let paused = if self.paused { " (paused)" } else { "" };
         format!(
-            "{} of {}: {} done, {} not done, {} running{more}, {waiting} waiting",
+            "{} of {}: {} done, {} not done, {} running{more}, {waiting} waiting{paused}",
             self.done + self.not_done,
             count(self.clusters, "cluster"),
             self.done,
@@ -93,10 +73,12 @@ pub(super) struct Grid {
     total: ProgressBar,
     width: usize,
     style: ProgressStyle,
+    /// No older than this is anything that is shown, whatever the clock says.
+    age: Duration,
 }
 
 impl Grid {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(age: Duration) -> Self {
         let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{prefix} {took:>11}  {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner())
@@ -105,7 +87,7 @@ impl Grid {
                 let _ = write!(out, "{}", seconds(state.elapsed().as_secs()));
             });
         let total = lines.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix("total"));
-        Self { lines, bars: BTreeMap::new(), total, width: "total".len(), style }
+        Self { lines, bars: BTreeMap::new(), total, width: "total".len(), style, age }
     }
 
     pub(super) fn see(&mut self, event: &Event, board: &Board) {
@@ -124,7 +106,7 @@ impl Grid {
             }
             if let Some(bar) = self.bars.get(&name) {
                 if let What::StepStarted { .. } = event.what {
-                    bar.reset_elapsed();
+                    bar.set_elapsed(self.age.min(Duration::from_millis(between(event.at, Timestamp::now()))));
                 }
                 bar.set_message(board.doing(&name));
             }
@@ -178,6 +160,20 @@ pub(super) mod tests {
         event(cluster, What::StepStarted { step, title, class: Class::Undoable, expected_seconds: 120 })
     }
 
+    pub(in crate::report) fn planned(cluster: &str, migration: &str, steps: &[&str]) -> Event {
+        event(
+            cluster,
+            What::Planned {
+                migration: migration.into(),
+                from: crate::version::Version::V0_6,
+                to: crate::version::Version::V0_7,
+                steps: steps.iter().map(|step| (*step).to_owned()).collect(),
+                expected_seconds: 1,
+                downtime_seconds: 1,
+            },
+        )
+    }
+
     #[test]
     fn nothing_of_a_host_acts_upon_the_terminal() {
         let evil = || "a\u{1b}]0;pwn\u{7}\r\nb\u{202e}".to_owned();
@@ -205,26 +201,13 @@ pub(super) mod tests {
     #[test]
     fn the_board_counts_steps_and_clusters() {
         let mut board = Board::new(4);
-        let planned = |steps: &[&str]| {
-            event(
-                "acme",
-                What::Planned {
-                    migration: "to-0.7".into(),
-                    from: crate::version::Version::V0_6,
-                    to: crate::version::Version::V0_7,
-                    steps: steps.iter().map(|step| (*step).to_owned()).collect(),
-                    expected_seconds: 1,
-                    downtime_seconds: 1,
-                },
-            )
-        };
         board.see(&event("acme", What::Begun { address: "x".into() }));
         assert_eq!(board.doing("acme"), "logging in");
-        board.see(&planned(&["backup/copy", "to-0.7/wait"]));
+        board.see(&planned("acme", "to-0.7", &["backup/copy", "to-0.7/wait"]));
         board.see(&started("acme", "backup/copy"));
         assert_eq!(board.doing("acme"), "1/2 Do backup/copy");
         board.see(&started("acme", "to-0.7/wait"));
-        board.see(&planned(&["to-0.8/a", "to-0.8/b"]));
+        board.see(&planned("acme", "to-0.8", &["to-0.8/a", "to-0.8/b"]));
         board.see(&started("acme", "to-0.8/a"));
         assert_eq!(board.doing("acme"), "3/4 Do to-0.8/a");
         board.see(&started("birch", "backup/copy"));
@@ -248,7 +231,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_moving_lines_never_are_more_than_fit() {
-        let (mut board, mut grid) = (Board::new(60), Grid::new());
+        let (mut board, mut grid) = (Board::new(60), Grid::new(Duration::ZERO));
         grid.lines.set_draw_target(ProgressDrawTarget::hidden());
         for index in 0..60 {
             let event = started(&format!("c{index:02}"), "backup/copy");

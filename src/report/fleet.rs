@@ -85,10 +85,11 @@ impl FleetReport {
         self.is_finished().then(|| self.clusters.iter().filter_map(|report| report.ended).max()).flatten()
     }
 
-    /// Milliseconds of the whole run; none where it has no end.
+    /// Milliseconds of the whole run; none where it has no end. A clock that was set back makes it no shorter than the work on any cluster.
     #[must_use]
     pub fn took_ms(&self) -> Option<u64> {
-        self.ended().map(|ended| form::between(self.run.started, ended))
+        let longest = self.clusters.iter().map(|report| report.took_ms).max().unwrap_or(0);
+        self.ended().map(|ended| form::between(self.run.started, ended).max(longest))
     }
 
     /// The reports of a group's clusters.

@@ -4,23 +4,60 @@
 use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::board::{Board, Grid};
 pub use super::lines::line;
 use super::lines::tell;
 use crate::event::Event;
+use crate::remote::printable;
 
-/// What the operator reads after the first Ctrl-C. Two lines, so that neither wraps on 80 columns: moving lines would overwrite it.
-const STOPPING: [&str; 2] = [
-    "stopping: nothing new is started, clusters under way go on to a safe point;",
-    "press Ctrl-C again to let go of them at once",
-];
+/// What becomes of the run as a whole, for whoever looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// Lines of at most 80 columns: a line that wraps would be overwritten by the moving ones.
+    pub said: String,
+    /// Whether nothing new is begun from now on until there is other news.
+    pub paused: bool,
+}
 
-/// Shows events as they come, until every sender is gone. `clusters` is how many the run has; `stopping` is notified when the operator
-/// asks to stop.
-pub async fn show(mut events: UnboundedReceiver<Event>, clusters: usize, stopping: &Notify) {
+impl News {
+    /// It stops at the next safe point.
+    #[must_use]
+    pub fn stopping(by: &str) -> Self {
+        let said = format!(
+            "stopping, asked by {}:\nnothing new is started, clusters under way go on to a safe point",
+            printable(by)
+        );
+        Self { said, paused: false }
+    }
+
+    /// Nothing new is begun.
+    #[must_use]
+    pub fn paused(by: &str, run: &str) -> Self {
+        let said = format!(
+            "paused by {}: no further cluster is begun, those under way go on;\nfleet resume {} lets it go on",
+            printable(by),
+            printable(run)
+        );
+        Self { said, paused: true }
+    }
+
+    /// Clusters are begun again.
+    #[must_use]
+    pub fn goes_on(by: &str) -> Self {
+        Self { said: format!("goes on, says {}", printable(by)), paused: false }
+    }
+}
+
+/// Shows events as they come, until every sender of them is gone. `clusters` is how many the run has; `age` is how long it was under way
+/// before: no step is older.
+pub async fn show(
+    mut events: UnboundedReceiver<Event>,
+    clusters: usize,
+    mut news: UnboundedReceiver<News>,
+    age: Duration,
+) {
     if !std::io::stderr().is_terminal() {
         loop {
             tokio::select! {
@@ -28,14 +65,14 @@ pub async fn show(mut events: UnboundedReceiver<Event>, clusters: usize, stoppin
                     let Some(event) = event else { return };
                     tell(&mut std::io::stderr().lock(), &event);
                 }
-                () = stopping.notified() => {
-                    let _ = writeln!(std::io::stderr().lock(), "{}", STOPPING.join("\n"));
+                Some(news) = news.recv() => {
+                    let _ = writeln!(std::io::stderr().lock(), "{}", news.said);
                 }
             }
         }
     }
     let mut board = Board::new(clusters);
-    let mut grid = Grid::new();
+    let mut grid = Grid::new(age);
     let mut second = tokio::time::interval(Duration::from_secs(1));
     grid.total(&board);
     loop {
@@ -45,8 +82,10 @@ pub async fn show(mut events: UnboundedReceiver<Event>, clusters: usize, stoppin
                 board.see(&event);
                 grid.see(&event, &board);
             }
-            () = stopping.notified() => {
-                grid.say(&STOPPING.join("\n"));
+            Some(news) = news.recv() => {
+                grid.say(&news.said);
+                board.paused = news.paused;
+                grid.total(&board);
             }
             _ = second.tick() => grid.tick(),
         }
@@ -65,6 +104,7 @@ mod tests {
         let (sender, events) = tokio::sync::mpsc::unbounded_channel();
         sender.send(event("acme", What::Finished { outcome: Outcome::Done })).unwrap();
         drop(sender);
-        show(events, 1, &Notify::new()).await;
+        let (_news, heard) = tokio::sync::mpsc::unbounded_channel();
+        show(events, 1, heard, Duration::ZERO).await;
     }
 }

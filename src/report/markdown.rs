@@ -52,6 +52,9 @@ pub(super) fn fleet(fleet: &FleetReport) -> String {
         ("Took", fleet.took_ms().map_or_else(|| "not known".to_owned(), span)),
         ("fleet", run.fleet.clone()),
     ];
+    if let Some(plan) = &run.plan {
+        rows.push(("Plan", format!("{}, {}", printable(&plan.file), printable(&plan.checksum))));
+    }
     if !run.acknowledged.is_empty() {
         rows.push(("Warnings accepted", run.acknowledged.join(", ")));
     }

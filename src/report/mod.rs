@@ -19,6 +19,8 @@ mod markdown;
 mod next;
 mod plan;
 pub mod screen;
+pub mod status;
+mod underway;
 
 pub use answers::Answered;
 pub use cluster::{
@@ -27,5 +29,6 @@ pub use cluster::{
 };
 pub use files::{read, write};
 pub use fleet::{FleetReport, Group, Said};
-pub use next::{Next, next, next_all};
+pub use next::{Next, next, next_all, with_places};
 pub use plan::plan_text;
+pub use underway::Underway;

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::cluster::{ClusterReport, Ending, State};
 use crate::event::Failure;
-use crate::remote::quote;
+use crate::remote::{printable, quote};
+use crate::run::ASK;
 use crate::state::Run;
 
 /// A command to type, and what it is for.
@@ -19,17 +20,33 @@ pub struct Next {
 /// What can be advised; in the order in which it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Advice {
+    /// Another has the host's lock.
+    Lock,
     Facts,
     Check,
     Verify,
+    /// A person tells what became of a step.
+    Settle,
+    Resume,
     Upgrade,
+    /// A new plan file, after one that was carried out or was stale.
+    Plan,
 }
 
-const ORDER: [Advice; 4] = [Advice::Facts, Advice::Check, Advice::Verify, Advice::Upgrade];
+const ORDER: [Advice; 8] = [
+    Advice::Lock,
+    Advice::Facts,
+    Advice::Check,
+    Advice::Verify,
+    Advice::Settle,
+    Advice::Resume,
+    Advice::Upgrade,
+    Advice::Plan,
+];
 
 /// What to type next for a cluster. Empty where there is nothing to do.
 ///
-/// A cluster that is dirty, or whose state nobody knows, is never advised to be upgraded: a person looks first.
+/// A cluster that is dirty, or whose state nobody knows, is never advised to be upgraded anew: the run that left it so goes on.
 #[must_use]
 pub fn next(report: &ClusterReport, run: &Run) -> Vec<Next> {
     next_all(&[report], run)
@@ -38,15 +55,18 @@ pub fn next(report: &ClusterReport, run: &Run) -> Vec<Next> {
 /// What to type next for several clusters: one command for all of them where there is such a one.
 #[must_use]
 pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
-    let fleet = with_places(run);
+    let fleet = with_places(&run.typed);
     let mut all = Vec::new();
     for advice in ORDER {
-        let of = || reports.iter().filter(|report| advised(report).contains(&advice));
+        let of = || reports.iter().filter(|report| advised(report, run).contains(&advice));
         let on = of().map(|report| quote(&report.cluster)).collect::<Vec<_>>().join(",");
         if on.is_empty() {
             continue;
         }
         let (command, why) = match advice {
+            Advice::Lock => {
+                (format!("{fleet} lock show --on {on}"), "to see who has the lock (changes nothing)")
+            }
             Advice::Facts => {
                 (format!("{fleet} facts --on {on}"), "to see what is there now (changes nothing)")
             }
@@ -54,12 +74,36 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
                 format!("{fleet} check --on {on}"),
                 "to see what is in the way and what to do about it (changes nothing)",
             ),
-            Advice::Upgrade => {
+            Advice::Resume => {
                 // A command that was typed for `fleet exec` is for its operator to repeat.
-                let Some(target) = run.target else { continue };
+                let Some(_) = run.target else { continue };
                 (
-                    format!("{fleet} upgrade --on {on} --to {target}"),
-                    "when this run is over and nothing is in the way any more",
+                    format!("{fleet} resume {} --on {on}", quote(&run.id)),
+                    "when this run is over and nothing is in the way any more, to go on where it is",
+                )
+            }
+            Advice::Settle => {
+                all.extend(of().filter_map(|report| settle(&fleet, report, run)));
+                continue;
+            }
+            Advice::Upgrade => {
+                let Some(target) = run.target else { continue };
+                let command = match &run.plan {
+                    Some(plan) => format!("{fleet} apply {} --on {on}", quote(&printable(&plan.file))),
+                    None => format!("{fleet} upgrade --on {on} --to {target}"),
+                };
+                (command, "when this run is over and nothing is in the way any more")
+            }
+            Advice::Plan => {
+                let Some(target) = run.target else { continue };
+                let acks = run.acknowledged.iter().flat_map(|id| ["--ack".to_owned(), quote(id)]);
+                let words: Vec<String> = ["plan".to_owned(), format!("--on {on}"), format!("--to {target}")]
+                    .into_iter()
+                    .chain(acks)
+                    .collect();
+                (
+                    format!("{fleet} {} --out plan-{}.json", words.join(" "), run.id),
+                    "to plan anew from what is there now, for `fleet apply`",
                 )
             }
             Advice::Verify => {
@@ -73,7 +117,9 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
 }
 
 /// Refusals that the same command would only meet again: a person has to look and decide first.
-const LOOK_FIRST: [&str; 7] = [
+const LOOK_FIRST: [&str; 9] = [
+    "plan-out-of-order",
+    "stored-plan",
     "development-branch",
     "downgrade",
     "identity-differs",
@@ -83,22 +129,47 @@ const LOOK_FIRST: [&str; 7] = [
     "version-unknown",
 ];
 
-fn advised(report: &ClusterReport) -> &'static [Advice] {
+fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
     let look_first = |failure: &Failure| LOOK_FIRST.contains(&failure.cause.as_str());
     if report.outcome == Ending::Refused && report.failure.as_ref().is_some_and(look_first) {
         return &[Advice::Facts];
     }
+    match report.failure.as_ref().map(|failure| failure.cause.as_str()) {
+        Some("locked" | "lock-lost") => return &[Advice::Lock, Advice::Resume],
+        Some("stale-plan") => return &[Advice::Plan],
+        Some("changed-since") => return &[Advice::Check, Advice::Upgrade],
+        Some(ASK) => return &[Advice::Facts, Advice::Verify, Advice::Settle],
+        Some("not-in-inventory") => return &[],
+        // No run goes on from a journal of which it does not know the end.
+        Some("damaged-journal" | "unreadable-journal") => return &[Advice::Facts, Advice::Verify],
+        _ => {}
+    }
+    let short =
+        run.plan.is_some() && report.version_after.as_ref().map(|v| v.parse().ok()) != Some(run.target);
     match (report.outcome, report.state) {
+        (Ending::Done, _) if short => &[Advice::Verify, Advice::Plan],
         (Ending::Done, _) => &[Advice::Verify],
         (Ending::NothingToDo, _) => &[],
         (Ending::Refused | Ending::Unreachable, _) | (Ending::Failed, State::Clean) => {
-            &[Advice::Check, Advice::Upgrade]
+            &[Advice::Check, Advice::Resume]
         }
-        (_, State::Clean) => &[Advice::Upgrade],
+        (_, State::Clean) => &[Advice::Resume],
         // All steps are done and a post-check failed: the checks are what to look at.
-        (Ending::Failed, _) if report.failed_step.is_none() => &[Advice::Check, Advice::Verify],
-        _ => &[Advice::Facts, Advice::Verify],
+        (Ending::Failed, _) if report.failed_step.is_none() => {
+            &[Advice::Check, Advice::Verify, Advice::Resume]
+        }
+        _ => &[Advice::Facts, Advice::Verify, Advice::Resume],
     }
+}
+
+fn settle(fleet: &str, report: &ClusterReport, run: &Run) -> Option<Next> {
+    let (cluster, step) = (&report.cluster, report.failed_step.as_ref()?);
+    let settled = quote(&format!("{cluster}:{step}=done"));
+    Some(Next {
+        command: format!("{fleet} resume {} --on {} --settle {settled}", quote(&run.id), quote(cluster)),
+        why: "when you have seen that the step was done; if it was not, with =again in place of =done"
+            .to_owned(),
+    })
 }
 
 fn verify(fleet: &str, report: &ClusterReport) -> Option<Next> {
@@ -109,12 +180,13 @@ fn verify(fleet: &str, report: &ClusterReport) -> Option<Next> {
     })
 }
 
-/// `fleet`, with the places of inventory, runs and backups that the run was told on its command line: without them the next
+/// `fleet`, with the places of inventory, runs and backups that a command line told: without them the next
 /// command would look elsewhere.
-pub(super) fn with_places(run: &Run) -> String {
+#[must_use]
+pub fn with_places(typed: &[String]) -> String {
     const PLACES: [(&str, &str); 3] = [("--inventory", "-i"), ("--runs", ""), ("--backups", "")];
     let mut fleet = "fleet".to_owned();
-    let mut words = run.typed.iter().map(String::as_str).take_while(|word| *word != "--");
+    let mut words = typed.iter().map(String::as_str).take_while(|word| *word != "--");
     while let Some(word) = words.next() {
         for (long, short) in PLACES {
             let value = if word == long || (word == short && !short.is_empty()) {
@@ -123,10 +195,63 @@ pub(super) fn with_places(run: &Run) -> String {
                 word.strip_prefix(long).and_then(|rest| rest.strip_prefix('='))
             };
             if let Some(value) = value {
-                fleet = format!("{fleet} {long} {}", quote(&crate::remote::printable(value)));
+                fleet = format!("{fleet} {long} {}", quote(&printable(value)));
                 break;
             }
         }
     }
     fleet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+    use crate::state::{PlanUsed, SCHEMA};
+    use crate::version::Version;
+
+    fn run(plan: Option<&str>, target: Version) -> Run {
+        Run {
+            schema: SCHEMA,
+            id: "20261122T101500Z-abcd".into(),
+            started: jiff::Timestamp::UNIX_EPOCH,
+            by: "operator@desk".into(),
+            fleet: "0.1.0".into(),
+            typed: ["fleet", "-i", "my fleet", "apply", "a.json"].map(str::to_owned).to_vec(),
+            target: Some(target),
+            clusters: vec!["acme".into()],
+            acknowledged: vec!["pods".into()],
+            plan: plan.map(|file| PlanUsed { file: file.into(), checksum: "sha256:00".into() }),
+        }
+    }
+
+    fn commands(outcome: &Outcome, version_after: Option<&str>, run: &Run) -> Vec<String> {
+        let mut report = ClusterReport::not_begun("acme");
+        report.outcome = Ending::of(outcome);
+        report.failure = outcome.failure().cloned();
+        report.version_after = version_after.map(str::to_owned);
+        next(&report, run).into_iter().map(|next| next.command).collect()
+    }
+
+    #[test]
+    fn a_stale_plan_is_made_anew_and_what_else_was_in_the_way_is_applied_again() {
+        let run = run(Some("my plan.json"), Version::V0_7);
+        let refused = |cause| Outcome::Refused { failure: Failure::new(cause, "why") };
+        let anew = "fleet --inventory 'my fleet' plan --on acme --to 0.7 --ack pods --out plan-20261122T101500Z-abcd.json";
+        assert_eq!(commands(&refused("stale-plan"), None, &run), [anew]);
+        assert_eq!(commands(&refused("not-in-inventory"), None, &run), Vec::<String>::new());
+        let again = commands(&refused("check-pods"), None, &run);
+        assert_eq!(again[1], "fleet --inventory 'my fleet' apply 'my plan.json' --on acme");
+    }
+
+    #[test]
+    fn a_plan_that_ends_below_the_target_is_followed_by_one_for_the_rest() {
+        let anew = |plan, target| {
+            let commands = commands(&Outcome::Done, Some("0.7"), &run(plan, target));
+            commands.iter().any(|command| command.contains(&format!(" plan --on acme --to {target}")))
+        };
+        assert!(anew(Some("a.json"), Version::V0_8));
+        assert!(!anew(Some("a.json"), Version::V0_7));
+        assert!(!anew(None, Version::V0_8));
+    }
 }

@@ -90,12 +90,18 @@ pub fn render(fleet: &FleetReport, folder: &Path, look: Look) -> String {
         run.by,
         moment(run.started)
     );
+    if let Some(plan) = &run.plan {
+        let _ = writeln!(text, "Plan: {}, {}\n", plan.file, plan.checksum);
+    }
     let good: Vec<&ClusterReport> = fleet.clusters.iter().filter(|report| report.outcome.is_good()).collect();
     if !good.is_empty() {
         let _ = writeln!(text, "{}\n", table(&good, look));
         if good.iter().any(|report| report.backup().is_some()) {
-            let _ =
-                writeln!(text, "To prove a backup anew: {} backup verify CLUSTER BACKUP\n", with_places(run));
+            let _ = writeln!(
+                text,
+                "To prove a backup anew: {} backup verify CLUSTER BACKUP\n",
+                with_places(&run.typed)
+            );
         }
     }
     for group in &fleet.groups {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Budget, Caps, each_within};
+use super::{Budget, Caps, Pause, each_within};
 use crate::event::{Event, Failure, Left, Outcome, StepEnd, What};
 use crate::facts::identity;
 use crate::files::{make_file, make_folder};
@@ -58,6 +58,8 @@ pub struct Exec {
     pub budget: Arc<Budget>,
     /// Set when the operator asks to stop: the command is sent to no further host.
     pub stop: Arc<AtomicBool>,
+    /// Set while the operator wants nothing new to be begun.
+    pub pause: Arc<Pause>,
     /// Filled as the answers come.
     pub answers: Answers,
 }
@@ -66,7 +68,7 @@ impl Exec {
     /// Runs it. `Err` is this machine's own trouble with a cluster; what the hosts answered is in [`Exec::answers`].
     pub async fn run(self, clusters: Vec<Cluster>, caps: Caps) -> BTreeMap<String, Result<(), String>> {
         let this = Arc::new(self);
-        let results = each_within(clusters, &caps, &this.budget, |cluster| {
+        let results = each_within(clusters, &caps, &this.budget, &this.pause, |cluster| {
             let this = Arc::clone(&this);
             async move { this.one(&cluster).await }
         })
@@ -89,6 +91,8 @@ impl Exec {
             Err(error) => {
                 // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10).
                 self.stop.store(true, Ordering::Relaxed);
+                // Whoever waits is to be told.
+                self.pause.set(false);
                 Err(error)
             }
         }
@@ -176,7 +180,7 @@ impl Exec {
 
 /// Whether this is another host than the inventory means (promise M3). Where its machine id is pinned, that is asked alone: the command is
 /// the host's, and its k3s may be what is to be mended. Otherwise the cluster is asked for what is pinned of it.
-async fn mistaken(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
+pub(crate) async fn mistaken(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
     let (facts, of_host) = match (&cluster.machine_id, &cluster.cluster_uid, &cluster.domain) {
         (None, None, None) => return Ok(None),
         (Some(_), ..) => {

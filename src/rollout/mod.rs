@@ -2,15 +2,20 @@
 
 mod budget;
 mod exec;
+pub mod handover;
+mod locked;
+mod pause;
 mod survey;
 mod turns;
 mod upgrade;
 
 pub use budget::Budget;
+pub(crate) use exec::mistaken;
 pub use exec::{Answer, Answers, Exec, STEP};
+pub use pause::Pause;
 pub use survey::survey;
 pub use turns::Caps;
-pub use upgrade::Rollout;
+pub use upgrade::{Resumed, Rollout, Settled};
 
 #[cfg(test)]
 mod tests;
@@ -35,15 +40,16 @@ where
     F: Future<Output = T> + Send + 'static,
     W: Fn(Cluster) -> F,
 {
-    each_within(clusters, &caps.into(), &Budget::default(), work).await
+    each_within(clusters, &caps.into(), &Budget::default(), &Pause::default(), work).await
 }
 
 /// [`each`], within a budget. `work` counts its own outcome against it, and asks it before it does anything: once the budget is used
-/// up, the clusters that still wait are begun only to be told.
+/// up, the clusters that still wait are begun only to be told. Nothing is begun while it is paused.
 pub(super) async fn each_within<T, F, W>(
     clusters: Vec<Cluster>,
     caps: &Caps,
     budget: &Budget,
+    pause: &Pause,
     work: W,
 ) -> BTreeMap<String, Result<T, String>>
 where
@@ -55,18 +61,27 @@ where
     let mut tasks = JoinSet::new();
     let mut under_way = BTreeMap::new();
     let mut results = BTreeMap::new();
+    let mut lifted = pause.changes();
     loop {
-        while budget.room_beside(tasks.len())
+        while !pause.is_set()
+            && budget.room_beside(tasks.len())
             && let Some((cluster, turn)) = turns.next()
         {
             let name = cluster.name.clone();
             let task = tasks.spawn(work(cluster));
             under_way.insert(task.id(), (name, turn));
         }
-        let (id, result) = match tasks.join_next_with_id().await {
-            None => return results,
-            Some(Ok((id, value))) => (id, Ok(value)),
-            Some(Err(error)) => {
+        if tasks.is_empty() && !turns.is_waiting() {
+            return results;
+        }
+        let ended = tokio::select! {
+            Some(ended) = tasks.join_next_with_id() => ended,
+            // Never ends by itself: the pause outlives this.
+            _ = lifted.changed() => continue,
+        };
+        let (id, result) = match ended {
+            Ok((id, value)) => (id, Ok(value)),
+            Err(error) => {
                 budget.take_fault();
                 (error.id(), Err(format!("a fault of fleet itself: {error}")))
             }

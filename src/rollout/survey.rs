@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Caps, each};
 use crate::event::Failure;
-use crate::facts::{self, Facts};
+use crate::facts::{self, Facts, Known};
 use crate::inventory::Cluster;
 use crate::ssh::Network;
 
@@ -23,8 +23,9 @@ pub async fn survey(
         async move {
             let session = network.connect(&cluster.host).await?;
             let facts = facts::gather(&session, &cluster, &backups).await;
+            let host_key = Known::Is(session.host_key().to_owned());
             session.close().await;
-            facts
+            facts.map(|facts| Facts { host_key, ..facts })
         }
     })
     .await;

@@ -134,11 +134,7 @@ fn jump(number: usize, channels: [usize; 3]) -> Option<Arc<Host>> {
 /// Everything whose cap a cluster counts against.
 fn keys(cluster: &Cluster) -> Vec<String> {
     let mut keys = vec!["all".to_owned(), cluster.group.clone()];
-    let mut host = &cluster.host;
-    while let Some(jump) = &host.jump {
-        keys.push(jump.name.clone());
-        host = jump;
-    }
+    keys.extend(cluster.host.way().map(|jump| jump.name.clone()));
     keys
 }
 
@@ -169,8 +165,8 @@ proptest! {
         let budget = Arc::new(Budget::new(max_failures, max_unreachable));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let caps = Caps::of(&inventory, all);
-        let work = each_within(clusters, &caps, &budget, |cluster| {
+        let (caps, pause) = (Caps::of(&inventory, all), Pause::default());
+        let work = each_within(clusters, &caps, &budget, &pause, |cluster| {
             let (budget, seen, fate) = (Arc::clone(&budget), Arc::clone(&seen), by_name[&cluster.name]);
             async move {
                 let keys = keys(&cluster);
@@ -223,18 +219,19 @@ proptest! {
 #[tokio::test(start_paused = true)]
 async fn with_a_budget_of_no_failure_the_first_one_is_the_last_that_began() {
     let budget = Arc::new(Budget::new(Some(0), None));
-    let results = each_within(clusters(&["a", "b", "c", "d"]), &Caps::from(4), &budget, |cluster| {
-        let budget = Arc::clone(&budget);
-        async move {
-            if let Some(failure) = budget.exceeded() {
-                return failure.message;
+    let results =
+        each_within(clusters(&["a", "b", "c", "d"]), &Caps::from(4), &budget, &Pause::default(), |cluster| {
+            let budget = Arc::clone(&budget);
+            async move {
+                if let Some(failure) = budget.exceeded() {
+                    return failure.message;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                budget.take(&outcome(if cluster.name == "a" { 0 } else { 9 }));
+                "ran".to_owned()
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            budget.take(&outcome(if cluster.name == "a" { 0 } else { 9 }));
-            "ran".to_owned()
-        }
-    })
-    .await;
+        })
+        .await;
     assert_eq!(results["a"], Ok("ran".to_owned()));
     for name in ["b", "c", "d"] {
         let said = results[name].as_ref().unwrap();
@@ -245,10 +242,52 @@ async fn with_a_budget_of_no_failure_the_first_one_is_the_last_that_began() {
 #[tokio::test]
 async fn a_fault_of_fleet_itself_counts_as_a_failure() {
     let budget = Budget::new(Some(0), None);
-    let results = each_within(clusters(&["a", "b"]), &Caps::from(1), &budget, |cluster| async move {
-        assert_ne!(cluster.name, "a", "a fault in a");
-    })
+    let results = each_within(
+        clusters(&["a", "b"]),
+        &Caps::from(1),
+        &budget,
+        &Pause::default(),
+        |cluster| async move {
+            assert_ne!(cluster.name, "a", "a fault in a");
+        },
+    )
     .await;
     assert!(results["a"].is_err());
     assert!(budget.exceeded().is_some());
+}
+
+/// What the clusters of a run that is paused while `a` is under way have done by then, and what came of all.
+async fn paused_while_a_runs(lift: impl AsyncFn(&Pause)) -> (Vec<String>, usize) {
+    let (pause, began) = (Pause::default(), Mutex::new(Vec::new()));
+    let (pause_ref, began_ref) = (&pause, &began);
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let (budget, caps) = (Budget::default(), Caps::from(1));
+    let work = each_within(clusters(&["a", "b", "c"]), &caps, &budget, pause_ref, |cluster| {
+        began_ref.lock().unwrap().push(cluster.name.clone());
+        let gate = Arc::clone(&gate);
+        async move {
+            if cluster.name == "a" {
+                gate.notified().await;
+            }
+        }
+    });
+    let operator = async {
+        tokio::task::yield_now().await;
+        pause_ref.set(true);
+        gate.notify_one();
+        // In paused time this is over as soon as nobody has anything to do any more.
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let so_far = began_ref.lock().unwrap().clone();
+        lift(pause_ref).await;
+        so_far
+    };
+    let (results, so_far) = tokio::join!(work, operator);
+    (so_far, results.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_paused_nothing_new_is_begun_and_who_is_under_way_goes_on() {
+    let (so_far, all) = paused_while_a_runs(async |pause| pause.set(false)).await;
+    assert_eq!(so_far, ["a"]);
+    assert_eq!(all, 3, "everyone was served once it was lifted");
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::inventory::{Cluster, Host, Inventory};
+use crate::inventory::{Cluster, Inventory};
 
 /// How many clusters may be under way at once: in all, of a group, behind a jump host.
 ///
-/// What a jump host takes stands in its own entry ([`Host::channels`]).
+/// What a jump host takes stands in its own entry ([`channels`](crate::inventory::Host::channels)).
 #[derive(Debug, Clone)]
 pub struct Caps {
     all: usize,
@@ -70,7 +70,9 @@ impl Turns {
         let mut queues: BTreeMap<Vec<usize>, VecDeque<(usize, Cluster)>> = BTreeMap::new();
         for (index, cluster) in clusters.into_iter().enumerate() {
             let group = caps.groups.get(&cluster.group).map(|cap| ((false, cluster.group.clone()), *cap));
-            let jumps = jumps(&cluster.host).map(|jump| ((true, jump.name.clone()), jump.channels));
+            // A place on each jump host: on the farther ones that is more than it needs, as the hosts behind a jump host share one
+            // connection to it, but it is never too little.
+            let jumps = cluster.host.way().map(|jump| ((true, jump.name.clone()), jump.channels));
             let mut needs = vec![0];
             for (key, cap) in group.into_iter().chain(jumps) {
                 needs.push(*known.entry(key).or_insert_with(|| {
@@ -97,16 +99,15 @@ impl Turns {
         Some((cluster, Turn { queue }))
     }
 
+    /// Whether anybody waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.queues.iter().any(|queue| !queue.waiting.is_empty())
+    }
+
     /// Gives a turn back.
     pub(super) fn give_back(&mut self, turn: Turn) {
         for room in &self.queues[turn.queue].needs {
             self.rooms[*room].used -= 1;
         }
     }
-}
-
-/// The jump hosts on the way, the nearest to the host first. A host takes a place on each of them: on the farther ones that is more than it
-/// needs, as the hosts behind a jump host share one connection to it, but it is never too little.
-fn jumps(host: &Host) -> impl Iterator<Item = &Host> {
-    std::iter::successors(host.jump.as_deref(), |jump| jump.jump.as_deref())
 }

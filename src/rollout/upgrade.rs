@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Budget, Caps, each_within};
+use super::{Budget, Caps, Pause, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
-use crate::journal::Journal;
-use crate::run::{self, Wish};
-use crate::ssh::Network;
+use crate::journal::{Ballast, Journal};
+use crate::plan::Plan;
+use crate::run::{self, Fenced, Position, Wish};
+use crate::ssh::{Network, Session};
 use crate::state::{ClusterFolder, RunFolder};
 use crate::version::Version;
 
@@ -21,6 +23,8 @@ use crate::version::Version;
 pub struct Rollout {
     /// The version to reach.
     pub target: Version,
+    /// Plans that were made before, by cluster: those clusters are taken to the end of their plan, as it stands.
+    pub plans: BTreeMap<String, Plan>,
     /// Ids of the acknowledged warnings.
     pub acknowledged: Vec<String>,
     /// How many at once.
@@ -37,17 +41,47 @@ pub struct Rollout {
     pub listener: UnboundedSender<Event>,
     /// Set when the operator asks to stop: nothing new is started, what is under way goes to its next safe point.
     pub stop: Arc<AtomicBool>,
+    /// Set while the operator wants nothing new to be begun.
+    pub pause: Arc<Pause>,
+    /// Who goes on with the run, where it is not a new one.
+    pub resumed: Option<Resumed>,
+}
+
+/// A run that is gone on with.
+#[derive(Debug, Clone)]
+pub struct Resumed {
+    /// User and machine.
+    pub by: String,
+    /// What the operator knows of steps in doubt.
+    pub settled: Vec<Settled>,
+}
+
+/// A step in doubt that an operator settles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The cluster.
+    pub cluster: String,
+    /// The step.
+    pub step: String,
+    /// Whether it was done; otherwise it is to be done again.
+    pub done: bool,
 }
 
 impl Rollout {
     /// Upgrades the clusters. Each has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn upgrade(self, clusters: Vec<Cluster>) -> BTreeMap<String, Result<Outcome, String>> {
         let this = Arc::new(self);
-        let results = each_within(clusters, &this.caps, &this.budget, |cluster| {
+        let ballast = Ballast::of(this.run.path());
+        if let Err(error) = ballast.lay() {
+            let said = format!("no room for the journals in {}: {error}", this.run.path().display());
+            return clusters.into_iter().map(|cluster| (cluster.name, Err(said.clone()))).collect();
+        }
+        let results = each_within(clusters, &this.caps, &this.budget, &this.pause, |cluster| {
             let this = Arc::clone(&this);
             async move { this.one(&cluster).await }
         })
         .await;
+        ballast.give_up();
         results
             .into_iter()
             .map(|(name, result)| (name, result.and_then(|inner| inner.map_err(|error| error.to_string()))))
@@ -56,50 +90,129 @@ impl Rollout {
 
     async fn one(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
         let result = self.journalled(cluster).await;
-        if result.is_err() {
-            // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10).
-            self.stop.store(true, Ordering::Relaxed);
+        let full = result.is_ok() && !Ballast::of(self.run.path()).is_there();
+        if result.is_ok() && !full {
+            return result;
         }
-        result
+        // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10). Whoever waits is to be told.
+        let first = !self.stop.swap(true, Ordering::Relaxed);
+        self.pause.set(false);
+        if full && first { Err(self.full()) } else { result }
+    }
+
+    /// The disk was full. What was under way went on in the ballast's place.
+    fn full(&self) -> std::io::Error {
+        let (place, run) = (self.run.path().display(), self.run.path().file_name().unwrap_or_default());
+        std::io::Error::new(
+            std::io::ErrorKind::StorageFull,
+            format!(
+                "the disk of {place} is full. Nothing new was begun; what was under way was brought to a safe end, and all of it is in the \
+                 journals. Make room (df -h {place}), then: fleet resume {}",
+                run.display()
+            ),
+        )
     }
 
     async fn journalled(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
         let folder = self.run.cluster(&cluster.name)?;
-        let mut journal = Journal::create(&folder.journal(), &cluster.name, Some(self.listener.clone()))?;
+        let (mut journal, from) = self.open(cluster, &folder)?;
         let outcome = if self.stop.load(Ordering::Relaxed) {
-            Outcome::Interrupted { state: Left::Clean }
+            from.truth(Outcome::Interrupted { state: Left::Clean })
         } else if let Some(failure) = self.budget.exceeded() {
-            Outcome::Halted { failure }
+            from.truth(Outcome::Halted { failure })
         } else {
-            self.connected(cluster, &folder, &mut journal).await?
+            return self.begun(cluster, &folder, &from, &mut journal).await;
         };
+        self.finished(&mut journal, outcome)
+    }
+
+    fn finished(&self, journal: &mut Journal, outcome: Outcome) -> std::io::Result<Outcome> {
         journal.record(What::Finished { outcome: outcome.clone() })?;
         self.budget.take(&outcome);
         Ok(outcome)
     }
 
-    async fn connected(
+    /// The cluster's journal: a new one, or that of the process before, and where it ends.
+    fn open(&self, cluster: &Cluster, folder: &ClusterFolder) -> std::io::Result<(Journal, Position)> {
+        let (path, listener) = (folder.journal(), Some(self.listener.clone()));
+        let Some(resumed) = self.resumed.as_ref().filter(|_| path.exists()) else {
+            return Ok((Journal::create(&path, &cluster.name, listener)?, Position::default()));
+        };
+        let (mut journal, events) =
+            Journal::reopen(&path, &cluster.name, listener).map_err(std::io::Error::other)?;
+        let mut position = Position::of(&events);
+        let settled = resumed.settled.iter().filter(|settled| settled.cluster == cluster.name);
+        let (by, fleet) = (resumed.by.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        let settled = settled.map(|Settled { step, done, .. }| What::Settled {
+            step: step.clone(),
+            done: *done,
+            by: by.clone(),
+        });
+        for what in std::iter::once(What::Resumed { by: by.clone(), fleet }).chain(settled) {
+            position.take(&what, Timestamp::now());
+            journal.record(what)?;
+        }
+        Ok((journal, position))
+    }
+
+    async fn begun(
         &self,
         cluster: &Cluster,
         folder: &ClusterFolder,
+        from: &Position,
         journal: &mut Journal,
     ) -> std::io::Result<Outcome> {
         journal.record(What::Begun { address: cluster.login() })?;
         let session = match self.network.connect(&cluster.host).await {
             Ok(session) => session,
-            Err(error) => return Ok(run::unasked(&error)),
+            Err(error) => return self.finished(journal, from.truth(run::unasked(&error))),
         };
+        let outcome = self.connected(&session, cluster, folder, from, journal).await;
+        session.close().await;
+        outcome
+    }
+
+    async fn connected(
+        &self,
+        session: &Session,
+        cluster: &Cluster,
+        folder: &ClusterFolder,
+        from: &Position,
+        journal: &mut Journal,
+    ) -> std::io::Result<Outcome> {
         journal.record(What::Connected { host_key: session.host_key().to_owned() })?;
+        let lock = locked::lock(cluster, &self.run.run()?);
+        let number = match locked::take(session, &lock).await {
+            Ok(number) => number,
+            Err(outcome) => return self.finished(journal, from.truth(outcome)),
+        };
+        journal.record(What::Locked { number })?;
+        let plan = self.plans.get(&cluster.name);
         let wish = Wish {
             cluster,
-            target: self.target,
+            // A plan takes a cluster one rung up; what is beyond is planned from what is there then.
+            target: plan.map_or(self.target, |plan| plan.to),
+            host_key: session.host_key(),
+            plan,
             acknowledged: &self.acknowledged,
             folder,
             backups: &self.backups,
             stop: &self.stop,
         };
-        let outcome = run::climb(&session, wish, journal).await;
-        session.close().await;
-        outcome
+        let fenced = Fenced::new(session, &lock, number, journal.pending());
+        let outcome = fenced.alive(Box::pin(run::climb(&fenced, wish, from, journal))).await;
+        if matches!(outcome, Ok(Outcome::Done)) {
+            run::done(&fenced, wish, journal).await?;
+        }
+        // Whatever happened, trouble of this machine too: nobody is to wait for this run.
+        let released = locked::release(&fenced, outcome.as_ref().ok()).await;
+        let outcome = outcome?;
+        journal.record(match released {
+            Ok(()) => What::Unlocked { number },
+            Err(text) => What::Noted { step: "lock".to_owned(), text },
+        })?;
+        let outcome = self.finished(journal, outcome)?;
+        locked::last_words(&fenced).await;
+        Ok(outcome)
     }
 }

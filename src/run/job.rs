@@ -55,7 +55,8 @@ pub async fn carry<R: Remote>(
             format!("{} would leave a secret on the host's disk; a job takes none. Not started", step.id);
         return Err(failed("job-with-a-secret", said));
     }
-    let job = Job::new(place.spool, place.run, &step.id, command, step.deadline);
+    let job =
+        Job::new(place.spool, place.run, &step.id, command, step.deadline).fenced(place.run, remote.fence());
     let mut follow = Follow {
         remote,
         job,
@@ -83,6 +84,19 @@ pub async fn carry<R: Remote>(
     }
     let said = format!("{} times in this step it was gone without an end", RESTARTS + 1);
     Err(follow.doubt("job-gone", &said))
+}
+
+/// Removes what the host keeps of a step's job, so that it is started anew. One that runs is left alone, and re-attached to.
+pub(super) async fn forget<R: Remote>(
+    remote: &R,
+    step: &Step,
+    command: &Command,
+    place: Place<'_>,
+    scribe: &mut Scribe<'_>,
+) {
+    let job = Job::new(place.spool, place.run, &step.id, command, step.deadline);
+    // Where the host cannot be asked now, what comes next tells.
+    let _ = scribe.quietly(remote, &job.clean()).await;
 }
 
 /// What became of a job.
@@ -120,6 +134,10 @@ impl<R: Remote> Follow<'_, R> {
                     self.job.folder()
                 );
                 return Err(failed("job-of-another", said));
+            }
+            Exit::Code(6) => {
+                let said = "the host's lock is another run's by now: it was not started, and did not run";
+                return Err(Trouble::Failed(Failure::new("lock-lost", said).read("docs/locks.md#lock-lost")));
             }
             // Whatever else it says, a look tells.
             _ => {}

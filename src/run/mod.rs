@@ -4,32 +4,44 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use crate::backup::{self, Folder, Proven};
 use crate::checks;
-use crate::event::{Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
-use crate::facts::{self, Facts, Installed};
+use crate::event::{Failure, Left, Outcome, StepEnd, What, When};
+use crate::facts::{self, Facts, Installed, Known};
 use crate::files::write_json;
-use crate::form;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::plan::{Action, Plan, Step};
 use crate::planner::{self, Planned};
-use crate::remote::{MOST_ASKED, Remote, RemoteError, printable};
+use crate::remote::{Remote, RemoteError, printable};
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
+mod changed;
 pub mod copy;
+pub mod fenced;
 pub mod job;
+mod keep;
 pub mod objects;
+pub mod position;
 mod redo;
+mod resume;
+mod saved;
 pub mod scribe;
 mod truce;
+mod turn;
+mod verdicts;
 pub mod wait;
 
-use redo::Again;
+pub use fenced::Fenced;
+pub use keep::done;
+pub use position::Position;
+pub use redo::ASK;
+pub use resume::Start;
+use resume::Taken;
 pub use scribe::{Scribe, Trouble};
+use verdicts::blocked;
+pub use verdicts::{held_back, unwell};
 
 /// What the operator wants of one cluster, and where things are kept.
 #[derive(Debug, Clone, Copy)]
@@ -44,20 +56,37 @@ pub struct Wish<'a> {
     pub folder: &'a ClusterFolder,
     /// The root of all backups.
     pub backups: &'a Path,
+    /// The host key that the host showed.
+    pub host_key: &'a str,
+    /// The plan that was made before and is to be carried out as it stands; otherwise it is planned now.
+    pub plan: Option<&'a Plan>,
     /// Whether the operator asked to stop; looked at between steps.
     pub stop: &'a AtomicBool,
 }
 
-/// Takes one cluster to the target, rung by rung. The cluster's trouble is an [`Outcome`]; `Err` is this machine's own: the journal or
-/// the run folder cannot be written.
-pub async fn climb<R: Remote>(remote: &R, wish: Wish<'_>, journal: &mut Journal) -> std::io::Result<Outcome> {
-    let mut before = match gather(remote, wish, When::Before, journal).await? {
-        Ok(facts) => facts,
-        Err(error) => return Ok(unasked(&error)),
+/// Takes one cluster to the target, rung by rung, from where its journal ends. The cluster's trouble is an [`Outcome`]; `Err` is this
+/// machine's own: the journal or the run folder cannot be written.
+pub async fn climb<R: Remote>(
+    remote: &R,
+    wish: Wish<'_>,
+    from: &Position,
+    journal: &mut Journal,
+) -> std::io::Result<Outcome> {
+    let mut climbed = from.climbed;
+    let mut before = match resume::take_up(remote, wish, from, journal).await? {
+        Err(outcome) => return Ok(outcome),
+        Ok(Taken::Nothing(facts)) => *facts,
+        Ok(Taken::Up(up)) => match finish(remote, wish, &up.plan, &up.before, up.start, journal).await? {
+            Err(outcome) => return Ok(outcome),
+            Ok(_) if up.plan.to >= wish.target => return Ok(Outcome::Done),
+            Ok(after) => {
+                climbed = true;
+                after
+            }
+        },
     };
-    let mut climbed = false;
     loop {
-        if wish.stop.load(Ordering::Relaxed) {
+        if wish.stop.load(Ordering::Relaxed) || journal.is_short() {
             return Ok(Outcome::Interrupted { state: Left::Clean });
         }
         let plan = match consider(&before, wish, journal)? {
@@ -68,32 +97,51 @@ pub async fn climb<R: Remote>(remote: &R, wish: Wish<'_>, journal: &mut Journal)
         let rung = wish.folder.rung(&plan.migration)?;
         write_json(&rung.join("before.json"), &before)?;
         write_json(&rung.join("plan.json"), &*plan)?;
-        journal.record(What::planned(&plan))?;
-        if let Err(outcome) = carry_out(remote, &plan, wish, &rung, journal).await? {
+        if let Err(outcome) = keep::rung(remote, wish, &rung, journal).await? {
             return Ok(outcome);
         }
-        let state = Left::Dirty { at: plan.steps.last().map_or_else(String::new, |step| step.id.clone()) };
-        let after = match gather(remote, wish, When::After, journal).await? {
-            Ok(facts) => facts,
-            // The rung is done; whether it is well is not known.
-            Err(error) => {
-                let failure =
-                    Failure::new(error.kind(), format!("the post-checks could not be made: {error}"));
-                return Ok(Outcome::Failed { step: None, state, failure });
-            }
+        journal.record(What::planned(&plan))?;
+        let start = Start::anew(wish, &plan, journal)?;
+        let after = match finish(remote, wish, &plan, &before, start, journal).await? {
+            Ok(after) => after,
+            Err(outcome) => return Ok(outcome),
         };
-        write_json(&rung.join("after.json"), &after)?;
-        let verdicts = checks::judge_all(Some(&before), &after, wish.acknowledged);
-        journal.record(What::Judged { when: When::After, verdicts: verdicts.clone() })?;
-        if let Some(failure) = blocked(&verdicts) {
-            return Ok(Outcome::Failed { step: None, state, failure });
-        }
         climbed = true;
         if plan.to >= wish.target {
             return Ok(Outcome::Done);
         }
         before = after;
     }
+}
+
+/// Carries out the steps of a rung and judges the cluster after them; the facts that the next rung begins with.
+async fn finish<R: Remote>(
+    remote: &R,
+    wish: Wish<'_>,
+    plan: &Plan,
+    before: &Facts,
+    start: Start,
+    journal: &mut Journal,
+) -> std::io::Result<Result<Facts, Outcome>> {
+    if let Err(outcome) = carry_out(remote, plan, wish, start, journal).await? {
+        return Ok(Err(outcome));
+    }
+    let state = Left::Dirty { at: plan.steps.last().map_or_else(String::new, |step| step.id.clone()) };
+    let after = match gather(remote, wish, When::After, journal).await? {
+        Ok(facts) => facts,
+        // The rung is done; whether it is well is not known.
+        Err(error) => {
+            let failure = Failure::new(error.kind(), format!("the post-checks could not be made: {error}"));
+            return Ok(Err(Outcome::Failed { step: None, state, failure }));
+        }
+    };
+    write_json(&wish.folder.rung(&plan.migration)?.join("after.json"), &after)?;
+    let verdicts = checks::judge_all(Some(before), &after, wish.acknowledged);
+    journal.record(What::Judged { when: When::After, verdicts: verdicts.clone() })?;
+    Ok(match blocked(&verdicts) {
+        Some(failure) => Err(Outcome::Failed { step: None, state, failure }),
+        None => Ok(after),
+    })
 }
 
 /// Judges the checks and plans the next rung; `Err` is the outcome when there is none.
@@ -104,7 +152,12 @@ fn consider(
 ) -> std::io::Result<Result<Box<Plan>, Outcome>> {
     let verdicts = checks::judge_all(None, facts, wish.acknowledged);
     journal.record(What::Judged { when: When::Before, verdicts: verdicts.clone() })?;
-    Ok(match planner::plan(facts, wish.cluster, wish.target) {
+    let now = planner::plan(facts, wish.cluster, wish.target);
+    let planned = match wish.plan {
+        Some(stored) => planner::hold_to(stored, now, facts, wish.cluster),
+        None => now,
+    };
+    Ok(match planned {
         Planned::NothingToDo(_) => Err(match unwell(&verdicts) {
             // At the target, but not well: perhaps an earlier run did not come to its end.
             Some(failure) => Outcome::Failed { step: None, state: Left::Clean, failure },
@@ -130,7 +183,7 @@ async fn gather<R: Remote>(
         journal.record(What::Noted { step: "facts".to_owned(), text: printable(&news) })?;
     }
     let facts = match gathered {
-        Ok(facts) => facts,
+        Ok(facts) => Facts { host_key: Known::Is(wish.host_key.to_owned()), ..facts },
         Err(error) => return Ok(Err(error)),
     };
     let version = match facts.installed() {
@@ -155,81 +208,50 @@ pub fn unasked(error: &RemoteError) -> Outcome {
     }
 }
 
-/// Why the pre-flight forbids the upgrade: a block, or a warning that nobody acknowledged.
-#[must_use]
-pub fn held_back(verdicts: &[Judgement]) -> Option<Failure> {
-    blocked(verdicts).or_else(|| {
-        let open: Vec<&str> = verdicts
-            .iter()
-            .filter(|verdict| verdict.level == Level::Warn && !verdict.acknowledged)
-            .map(|verdict| verdict.check.as_str())
-            .collect();
-        let first = verdicts.iter().find(|verdict| Some(&verdict.check.as_str()) == open.first())?;
-        let acks: Vec<String> = open.iter().map(|id| format!("--ack {id}")).collect();
-        let message = format!(
-            "warnings that nobody acknowledged: {} ({}). If that is as it should be, add {}",
-            open.join(", "),
-            first.said,
-            acks.join(" ")
-        );
-        Some(Failure::new("warnings", message).read(format!("docs/checks.md#{}", first.check)))
-    })
-}
-
-/// Why a cluster at the target is not as an upgrade must leave it. What only an upgrade needs (room, tools, the hour) does not count.
-fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
-    let of_state = |id: &str| checks::find(id).is_some_and(|check| check.when == checks::When::Always);
-    let state: Vec<Judgement> = verdicts.iter().filter(|verdict| of_state(&verdict.check)).cloned().collect();
-    blocked(&state)
-}
-
-fn blocked(verdicts: &[Judgement]) -> Option<Failure> {
-    let blocks: Vec<&Judgement> = verdicts.iter().filter(|verdict| verdict.level == Level::Block).collect();
-    let first = blocks.first()?;
-    let others: Vec<&str> = blocks.iter().skip(1).map(|verdict| verdict.check.as_str()).collect();
-    let also = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
-    let message = format!("check {} blocks: {}{also}", first.check, first.said);
-    Some(
-        Failure::new(format!("check-{}", first.check), message)
-            .read(format!("docs/checks.md#{}", first.check)),
-    )
-}
-
-/// Carries out the steps of a plan in order; the first that does not come to its end stops the cluster.
+/// Carries out the steps of a plan in order, from where it is to be begun; the first that does not come to its end stops the cluster.
 pub async fn carry_out<R: Remote>(
     remote: &R,
     plan: &Plan,
     wish: Wish<'_>,
-    rung: &Path,
+    start: Start,
     journal: &mut Journal,
 ) -> std::io::Result<Result<(), Outcome>> {
-    if let Some(step) = plan.changes_before_proof() {
-        // Never true of a plan that the planner made; a stored one may have been edited.
-        let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
-        return Ok(Err(Outcome::Refused { failure: Failure::new("plan-out-of-order", message) }));
+    if let Some(failure) = out_of_order(plan) {
+        return Ok(Err(Outcome::Refused { failure }));
     }
+    let Start { folder, steps, from } = start;
+    let rung = wish.folder.rung(&plan.migration)?;
     let mut ground = Ground {
-        folder: Folder::create(wish.backups, &wish.cluster.name, &form::id(Timestamp::now()))?,
+        folder,
         proven: None,
         run: wish.folder.run(),
         spool: wish.cluster.paths.spool.clone(),
         reconnect: wish.cluster.host.reconnect,
         held: false,
     };
-    let mut left = Left::Clean;
+    let mut left = from.dirty.clone().map_or(Left::Clean, |at| Left::Dirty { at });
     let mut ended = Ok(());
-    for step in &plan.steps {
+    for step in &steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.
-        if left == Left::Clean && wish.stop.load(Ordering::Relaxed) {
+        if left == Left::Clean && (wish.stop.load(Ordering::Relaxed) || journal.is_short()) {
             ended = Err(Outcome::Interrupted { state: left.clone() });
             break;
         }
+        // Not with k3s stopped, and no part of the step's time.
+        let Some(_turn) = turn::wait(remote, step, wish.stop, journal).await? else {
+            ended = Err(Outcome::Interrupted { state: left.clone() });
+            break;
+        };
         if step.needs_proof() {
             left = Left::Dirty { at: step.id.clone() };
+            remote.changes();
         }
         // Tried is as good as done here: a hold that failed in its middle has held something.
         ground.held |= matches!(step.action, Action::Hold(_));
-        ended = ground.do_step(remote, step, rung, &left, journal).await?;
+        ended = match from.standing(&step.id) {
+            Some(standing) => ground.go_on(remote, step, standing, &rung, &left, journal).await?,
+            None => ground.do_step(remote, step, &rung, &left, journal).await?,
+        };
         if ended.is_err() {
             break;
         }
@@ -239,7 +261,7 @@ pub async fn carry_out<R: Remote>(
     if ground.held
         && let Some(step) = plan.steps.iter().find(|step| matches!(step.action, Action::GiveBack(_)))
     {
-        let given_back = ground.do_step(remote, step, rung, &left, journal).await?;
+        let given_back = ground.do_step(remote, step, &rung, &left, journal).await?;
         ended = match (ended, given_back) {
             // Who stopped the run must know that something is still held; another trouble came first.
             (Err(Outcome::Interrupted { .. }), Err(held)) => Err(held),
@@ -247,6 +269,13 @@ pub async fn carry_out<R: Remote>(
         };
     }
     Ok(ended)
+}
+
+/// Why a plan must not be carried out. Never true of one that the planner made; a stored one may have been edited.
+fn out_of_order(plan: &Plan) -> Option<Failure> {
+    let step = plan.changes_before_proof()?;
+    let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
+    Some(Failure::new("plan-out-of-order", message))
 }
 
 /// What the steps of one rung stand on: the backup's folder, and its proof once there is one.
@@ -264,6 +293,10 @@ struct Ground {
 }
 
 impl Ground {
+    fn place(&self) -> job::Place<'_> {
+        job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool }
+    }
+
     /// Does one step, and writes down that it is begun and how it ended. `Err` is the outcome of the cluster.
     async fn do_step<R: Remote>(
         &mut self,
@@ -323,74 +356,7 @@ impl Ground {
             let failure = Failure::new("backup-not-proven", format!("{} needs a proven backup", step.id));
             return Err(Trouble::Failed(failure));
         }
-        // A copy waits for its turn here, not with k3s stopped; and waiting is no part of its time.
-        let _turn = match step.action {
-            Action::Backup(_) => Some(remote.turn().await),
-            _ => None,
-        };
         self.settle(remote, step, scribe).await
-    }
-
-    /// Does it, and again as its rule allows where the line was lost in its middle.
-    async fn settle<R: Remote>(
-        &mut self,
-        remote: &R,
-        step: &Step,
-        scribe: &mut Scribe<'_>,
-    ) -> Result<(), Trouble> {
-        let mut cut: Option<Failure> = None;
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match (self.attempt(remote, step, scribe).await, cut.take()) {
-                (Err(trouble), _) if trouble.is_cut() && attempts < MOST_ASKED => {
-                    let again = redo::may_repeat(remote, step, scribe).await;
-                    let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
-                    match again {
-                        Again::Yes => {
-                            scribe.note(format!("done again, as this step may be: {}", failure.message))?;
-                            cut = Some(failure);
-                        }
-                        Again::IsDone(what) => {
-                            return scribe
-                                .note(format!("{}; it was done all the same: {what}", failure.message));
-                        }
-                        Again::No => return Err(Trouble::InDoubt(failure)),
-                    }
-                }
-                // Nobody could look whether the attempt before, which was cut, has done it.
-                (Err(Trouble::Failed(failure)), Some(before))
-                    if step.class.changes() && redo::was_not_run(&failure) =>
-                {
-                    let said = format!("{}; then {}", before.message, failure.message);
-                    return Err(Trouble::InDoubt(Failure::new(before.cause, said).read(before.read)));
-                }
-                // What changes nothing cannot be half done: a cut line leaves no doubt there.
-                (Err(Trouble::InDoubt(failure)), _) if !step.class.changes() => {
-                    return Err(Trouble::Failed(failure.read("docs/operating.md#when-a-cluster-fails")));
-                }
-                (ended, _) => return ended,
-            }
-        }
-    }
-
-    /// One attempt at a step, within its time.
-    async fn attempt<R: Remote>(
-        &mut self,
-        remote: &R,
-        step: &Step,
-        scribe: &mut Scribe<'_>,
-    ) -> Result<(), Trouble> {
-        // What is inside has its own, earlier ends; this one is for what nobody thought of. A copy is never to be dropped while k3s is
-        // stopped, so its own end has time to start k3s again.
-        let rest =
-            if matches!(step.action, Action::Backup(_)) { copy::WAKING } else { Duration::from_secs(60) };
-        let limit = step.deadline.saturating_add(rest).saturating_add(self.reconnect);
-        match tokio::time::timeout(limit, self.verb(remote, step, scribe)).await {
-            Ok(result) => result,
-            Err(_) if step.class.changes() => Err(Trouble::InDoubt(overdue(step))),
-            Err(_) => Err(Trouble::Failed(overdue(step))),
-        }
     }
 
     async fn verb<R: Remote>(
@@ -401,13 +367,10 @@ impl Ground {
     ) -> Result<(), Trouble> {
         match &step.action {
             Action::Run(command) => scribe.demand(remote, command).await.map(drop),
-            Action::Job(command) => {
-                let place = job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool };
-                job::carry(remote, step, command, place, scribe).await
-            }
+            Action::Job(command) => job::carry(remote, step, command, self.place(), scribe).await,
             Action::Hold(what) => truce::hold(remote, what, &self.spool, scribe).await,
             Action::GiveBack(what) => truce::give_back(remote, what, &self.spool, scribe).await,
-            Action::Objects(what) => objects::carry(remote, what, &self.folder, scribe).await,
+            Action::Objects(what) => objects::carry(remote, what, &self.folder, self.place(), scribe).await,
             Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await
@@ -429,9 +392,4 @@ impl Ground {
             }
         }
     }
-}
-
-fn overdue(step: &Step) -> Failure {
-    Failure::new("deadline", format!("{} did not end within {} s", step.id, step.deadline.as_secs()))
-        .read("docs/operating.md#in-doubt")
 }

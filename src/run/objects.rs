@@ -11,8 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use rand::RngExt;
 use serde_json::{Value, json};
 
+use super::job::Place as Spot;
 use super::scribe::here;
-use super::{Scribe, Trouble};
+use super::{Scribe, Trouble, keep};
 use crate::backup::Folder;
 use crate::event::Failure;
 use crate::files::write_whole;
@@ -24,20 +25,32 @@ const PASSWORD_LETTERS: usize = 32;
 /// How often a set is put back if somebody else (Flux) writes the same objects meanwhile.
 const ATTEMPTS: usize = 3;
 
-/// Does what the plan says with the set in the folder.
+/// Does what the plan says with the set in the folder. What is saved is put on the host's spool as well, for another machine to go on.
 pub async fn carry<R: Remote>(
     remote: &R,
     what: &Objects,
     folder: &Folder,
+    spot: Spot<'_>,
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
     match what {
-        Objects::Save { set, objects } => save(remote, &set_path(folder, set)?, objects, scribe).await,
+        Objects::Save { set, objects } => {
+            let set = set_path(folder, set)?;
+            save(remote, &set, objects, scribe).await?;
+            keep::set(remote, spot, &set, objects, scribe).await
+        }
         Objects::AddPassword { set, object, key } => {
-            add_password(&set_path(folder, set)?, object, key, scribe)
+            let set = set_path(folder, set)?;
+            add_password(&set, object, key, scribe)?;
+            keep::set(remote, spot, &set, std::slice::from_ref(object), scribe).await
         }
         Objects::Restore { set, objects } => restore(remote, &set_path(folder, set)?, objects, scribe).await,
     }
+}
+
+/// Whether every one of these objects has its saved copy.
+pub(super) fn are_kept(folder: &Folder, set: &str, objects: &[Object]) -> bool {
+    set_path(folder, set).is_ok_and(|set| objects.iter().all(|object| file(&set, object).is_file()))
 }
 
 fn set_path(folder: &Folder, set: &str) -> Result<PathBuf, Trouble> {
@@ -45,7 +58,12 @@ fn set_path(folder: &Folder, set: &str) -> Result<PathBuf, Trouble> {
 }
 
 fn file(set: &Path, object: &Object) -> PathBuf {
-    set.join(format!("{}_{}.json", object.namespace, object.name))
+    set.join(file_name(object))
+}
+
+/// What an object's file is called in its set.
+pub(super) fn file_name(object: &Object) -> String {
+    format!("{}_{}.json", object.namespace, object.name)
 }
 
 async fn save<R: Remote>(

@@ -1,10 +1,16 @@
 //! A step whose line was lost in its middle: what its rule says about doing it again.
 
-use super::{Scribe, wait};
-use crate::event::Failure;
-use crate::plan::{Action, Redo, Step};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::position::Standing;
+use super::{Ground, Scribe, Trouble, copy, job, wait};
+use crate::event::{Failure, Left, Outcome, StepEnd, What};
+use crate::journal::Journal;
+use crate::plan::{Action, Probe, Redo, Step};
 use crate::probes::Progress;
-use crate::remote::Remote;
+use crate::remote::{Exit, MOST_ASKED, Remote};
+use crate::state::step_log;
 
 /// Whether a step may be done again whose line was lost in its middle.
 pub(super) enum Again {
@@ -14,6 +20,200 @@ pub(super) enum Again {
     IsDone(String),
     /// Nobody knows, or nobody but a person may say.
     No,
+}
+
+impl Ground {
+    /// Does it, and again as its rule allows where the line was lost in its middle.
+    pub(super) async fn settle<R: Remote>(
+        &mut self,
+        remote: &R,
+        step: &Step,
+        scribe: &mut Scribe<'_>,
+    ) -> Result<(), Trouble> {
+        let mut cut: Option<Failure> = None;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match (self.attempt(remote, step, scribe).await, cut.take()) {
+                (Err(trouble), _) if trouble.is_cut() && attempts < MOST_ASKED => {
+                    let again = may_repeat(remote, step, scribe).await;
+                    let (Trouble::Failed(failure) | Trouble::InDoubt(failure)) = trouble;
+                    match again {
+                        Again::Yes => {
+                            scribe.note(format!("done again, as this step may be: {}", failure.message))?;
+                            cut = Some(failure);
+                        }
+                        Again::IsDone(what) => {
+                            return scribe
+                                .note(format!("{}; it was done all the same: {what}", failure.message));
+                        }
+                        Again::No => return Err(Trouble::InDoubt(failure)),
+                    }
+                }
+                // Nobody could look whether the attempt before, which was cut, has done it.
+                (Err(Trouble::Failed(failure)), Some(before))
+                    if step.class.changes() && was_not_run(&failure) =>
+                {
+                    let said = format!("{}; then {}", before.message, failure.message);
+                    return Err(Trouble::InDoubt(Failure::new(before.cause, said).read(before.read)));
+                }
+                // What changes nothing cannot be half done: a cut line leaves no doubt there.
+                (Err(Trouble::InDoubt(failure)), _) if !step.class.changes() => {
+                    return Err(Trouble::Failed(failure.read("docs/operating.md#when-a-cluster-fails")));
+                }
+                (ended, _) => return ended,
+            }
+        }
+    }
+
+    /// One attempt at a step, within its time.
+    async fn attempt<R: Remote>(
+        &mut self,
+        remote: &R,
+        step: &Step,
+        scribe: &mut Scribe<'_>,
+    ) -> Result<(), Trouble> {
+        // What is inside has its own, earlier ends; this one is for what nobody thought of. A copy is never to be dropped while k3s is
+        // stopped, so its own end has time to start k3s again.
+        let rest =
+            if matches!(step.action, Action::Backup(_)) { copy::WAKING } else { Duration::from_secs(60) };
+        let limit = step.deadline.saturating_add(rest).saturating_add(self.reconnect);
+        match tokio::time::timeout(limit, self.verb(remote, step, scribe)).await {
+            Ok(result) => result,
+            Err(_) if step.class.changes() => Err(Trouble::InDoubt(overdue(step))),
+            Err(_) => Err(Trouble::Failed(overdue(step))),
+        }
+    }
+}
+
+fn overdue(step: &Step) -> Failure {
+    Failure::new("deadline", format!("{} did not end within {} s", step.id, step.deadline.as_secs()))
+        .read("docs/operating.md#in-doubt")
+}
+
+/// What is to be done with a step that an earlier process began.
+enum Begin {
+    /// Do it.
+    Do,
+    /// It is done already; why.
+    IsDone(String),
+    /// A person must say.
+    Ask(Failure),
+}
+
+impl Ground {
+    /// Takes a step up that an earlier process began: as its rule says, by asking the host, and never by guessing.
+    pub(super) async fn go_on<R: Remote>(
+        &mut self,
+        remote: &R,
+        step: &Step,
+        standing: &Standing,
+        rung: &Path,
+        left: &Left,
+        journal: &mut Journal,
+    ) -> std::io::Result<Result<(), Outcome>> {
+        let began = Instant::now();
+        let first = {
+            let mut scribe = Scribe::new(journal, &step.id, &rung.join(step_log(&step.id)))?;
+            self.judge(remote, step, standing, &mut scribe).await
+        };
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let id = step.id.clone();
+        let (whats, outcome) = match first {
+            Begin::Do => return self.do_step(remote, step, rung, left, journal).await,
+            Begin::IsDone(what) => {
+                let text =
+                    crate::remote::printable(&format!("it was done before the run was cut off: {what}"));
+                ([What::Noted { step: id.clone(), text }, ended(id, StepEnd::Done, took_ms)], Ok(()))
+            }
+            Begin::Ask(failure) => {
+                let text = "nobody knows whether it was done, and it is not done again unasked".to_owned();
+                let end = ended(id.clone(), StepEnd::InDoubt(failure.clone()), took_ms);
+                let outcome = Outcome::InDoubt { step: id.clone(), failure };
+                ([What::Noted { step: id, text }, end], Err(outcome))
+            }
+        };
+        journal.record_all(whats)?;
+        Ok(outcome)
+    }
+
+    /// What a step's rule says of one that was begun.
+    async fn judge<R: Remote>(
+        &self,
+        remote: &R,
+        step: &Step,
+        standing: &Standing,
+        scribe: &mut Scribe<'_>,
+    ) -> Begin {
+        // The copy goes into a new folder, or begins with a new plan; what is held is held again.
+        if !step.needs_proof() {
+            return Begin::Do;
+        }
+        let (why, was_job) = match standing {
+            Standing::Done => return Begin::Do,
+            Standing::Again => {
+                if let Action::Job(command) = &step.action {
+                    job::forget(remote, step, command, self.place(), scribe).await;
+                }
+                return Begin::Do;
+            }
+            Standing::Failed(failure) if not_run_at_all(failure) => return Begin::Do,
+            Standing::Failed(failure) => (format!("it failed ({})", failure.message), false),
+            Standing::Begun { ran: Some(exit) } if is_job(step) && *exit == Exit::Code(0).to_string() => {
+                return Begin::IsDone("its host has told of its end, exit status 0".to_owned());
+            }
+            Standing::Begun { ran: Some(exit) } if is_job(step) && exit.starts_with("exit status") => {
+                (format!("its command ended with {exit}"), false)
+            }
+            Standing::Begun { .. } => ("its end was not written down".to_owned(), is_job(step)),
+            Standing::InDoubt(failure) => (failure.message.clone(), is_job(step)),
+        };
+        // The host's own record settles it, or says that it cannot.
+        if was_job {
+            return Begin::Do;
+        }
+        if let Redo::Unless(_) = step.redo
+            && let Err(Trouble::Failed(failure) | Trouble::InDoubt(failure)) =
+                wait::until(remote, &Probe::ClusterReady, &[], ANSWERS_WITHIN, scribe).await
+        {
+            let said = format!("{why}, and the cluster cannot be asked: {}", failure.message);
+            return Begin::Ask(Failure::new(failure.cause, said).read("docs/operating.md#in-doubt"));
+        }
+        match may_repeat(remote, step, scribe).await {
+            Again::Yes => match scribe.note(format!("done again, as this step may be: {why}")) {
+                Ok(()) => Begin::Do,
+                Err(Trouble::Failed(failure) | Trouble::InDoubt(failure)) => Begin::Ask(failure),
+            },
+            Again::IsDone(what) => Begin::IsDone(what),
+            Again::No => {
+                let (run, cluster, id) = (&self.run, self.folder.cluster(), &step.id);
+                let said = format!(
+                    "{why}. Only a person can tell whether it was done: look at the cluster, then type fleet resume {run} --settle                      {cluster}:{id}=done, or =again"
+                );
+                Begin::Ask(Failure::new(ASK, said).read("docs/resume.md#settling"))
+            }
+        }
+    }
+}
+
+/// The cause of a step that a person must settle.
+pub const ASK: &str = "ask-a-person";
+
+/// How long a cluster may take to answer whether a step was done.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20 * 60);
+
+const fn is_job(step: &Step) -> bool {
+    matches!(step.action, Action::Job(_))
+}
+
+fn ended(step: String, end: StepEnd, took_ms: u64) -> What {
+    What::StepEnded { step, end, took_ms }
+}
+
+/// Whether a failure says that nothing at all was sent for this step.
+fn not_run_at_all(failure: &Failure) -> bool {
+    let own = ["backup-not-proven", "job-with-a-secret", "job-not-started", "job-of-another"];
+    own.contains(&failure.cause.as_str()) || (was_not_run(failure) && failure.cause != "this-machine")
 }
 
 /// Asks the step's rule, and the host where the rule says so. A copy has made its own end: it is not one of one moment any more.
@@ -36,7 +236,13 @@ pub(super) async fn may_repeat<R: Remote>(remote: &R, step: &Step, scribe: &mut 
 pub(super) fn was_not_run(failure: &Failure) -> bool {
     matches!(
         failure.cause.as_str(),
-        "unreachable" | "host-key" | "authentication" | "refused-by-host" | "lock-lost" | "this-machine"
+        "unreachable"
+            | "host-key"
+            | "authentication"
+            | "refused-by-host"
+            | "lock-lost"
+            | "spool-full"
+            | "this-machine"
     )
 }
 
@@ -45,11 +251,9 @@ mod tests {
     use std::collections::VecDeque;
     use std::io::Write;
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use tokio::io::AsyncWrite;
 
-    use super::super::{Ground, Trouble};
     use super::*;
     use crate::backup::Folder;
     use crate::journal::Journal;

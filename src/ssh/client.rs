@@ -90,6 +90,17 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Counts what came on a channel, and closes a hop that keeps too much.
+    fn count(&self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Fault> {
+        if !self.ledger.came(channel.number(), data.len()) {
+            tracing::warn!("a host behind a jump host sends on without being read, and is cut off");
+            session.close(channel)?;
+        }
+        Ok(())
+    }
+}
+
 /// An end in words. What the host said is made harmless.
 fn say(reason: &DisconnectReason<Fault>) -> String {
     match reason {
@@ -135,11 +146,18 @@ impl Handler for Client {
 
     /// Comes after the message was put where its reader finds it.
     async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Fault> {
-        if !self.ledger.came(channel.number(), data.len()) {
-            tracing::warn!("a host behind a jump host sends on without being read, and is cut off");
-            session.close(channel)?;
-        }
-        Ok(())
+        self.count(channel, data, session)
+    }
+
+    /// On a hop nobody reads it, so there it is never taken off the count.
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Fault> {
+        self.count(channel, data, session)
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Fault>) -> Result<(), Fault> {

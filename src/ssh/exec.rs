@@ -33,8 +33,10 @@ pub(super) type Orphans = Mutex<Vec<ChannelWriteHalf<Msg>>>;
 /// Closes the channels that were let go of.
 pub(super) async fn bury(orphans: &Orphans) {
     let left = std::mem::take(&mut *orphans.lock().unwrap_or_else(PoisonError::into_inner));
-    for channel in left {
-        let _ = timeout(CLOSE_WITHIN, channel.close()).await;
+    // On leashes: who lets go of this in the middle leaves the rest to the next.
+    let left: Vec<Leash<'_>> = left.into_iter().map(|channel| Leash::new(channel, orphans)).collect();
+    for leash in left {
+        leash.close().await;
     }
 }
 
@@ -113,6 +115,7 @@ async fn converse(
     }
     let mut heard = Heard::new(command.memory_allowed(), frame, take);
     let feeder = feed(write, frame.first_input(), command.input());
+    // It does not wait for the host to say that the command was begun: that would cost each command with input a round trip.
     tokio::pin!(feeder);
     let mut fed = false;
     while !heard.complete() {
@@ -121,7 +124,7 @@ async fn converse(
                 Some(message) => heard.take(message).await?,
                 None => break,
             },
-            () = &mut feeder, if heard.started && !fed => fed = true,
+            () = &mut feeder, if !fed => fed = true,
         }
         if heard.closed {
             break;
@@ -149,7 +152,6 @@ struct Heard<'a> {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     dropped: u64,
-    started: bool,
     exit: Option<Exit>,
     eof: bool,
     closed: bool,
@@ -165,7 +167,6 @@ impl<'a> Heard<'a> {
             stdout: Vec::new(),
             stderr: Vec::new(),
             dropped: 0,
-            started: false,
             exit: None,
             eof: false,
             closed: false,
@@ -179,7 +180,6 @@ impl<'a> Heard<'a> {
 
     async fn take(&mut self, message: ChannelMsg) -> Result<(), RemoteError> {
         match message {
-            ChannelMsg::Success => self.started = true,
             ChannelMsg::Failure => {
                 return Err(RemoteError::Refused("it does not start commands for this user".to_owned()));
             }

@@ -5,13 +5,15 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use russh::client::{Config, Handle};
-use russh::{Disconnect, Preferred, cipher, compression};
+use russh::client::{Config, Handle, Msg};
+use russh::{Channel, Disconnect, Preferred, cipher, compression};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::inventory::Host;
@@ -67,11 +69,16 @@ const UNREAD_MESSAGES: usize = 100;
 /// How long a goodbye may take, twice.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// A channel on its way.
+type Opening = Pin<Box<dyn Future<Output = Result<Channel<Msg>, russh::Error>> + Send>>;
+
 /// A connection to one host, logged in.
 struct Line {
     /// Who and where, for people.
     address: String,
-    handle: Handle<Client>,
+    handle: Arc<Handle<Client>>,
+    /// The channel that is being opened, whoever asked for it.
+    opening: Mutex<Option<Opening>>,
     told: Told,
     orphans: Orphans,
     open_within: Duration,
@@ -114,8 +121,7 @@ fn unreachable(host: &Host, why: impl Into<String>) -> RemoteError {
 
 /// A host for people: `root@203.0.113.7:22`, behind jump hosts with its name and theirs, the nearest to it first.
 fn named(host: &Host) -> String {
-    let hops = std::iter::successors(host.jump.as_deref(), |hop| hop.jump.as_deref());
-    let hops: Vec<&str> = hops.map(|hop| hop.name.as_str()).collect();
+    let hops: Vec<&str> = host.way().map(|hop| hop.name.as_str()).collect();
     if hops.is_empty() {
         host.login()
     } else {
@@ -173,7 +179,8 @@ where
     tracing::debug!(host = host.login(), host_key = told.fingerprint(), "logged in");
     Ok(Line {
         address: named(host),
-        handle,
+        handle: Arc::new(handle),
+        opening: Mutex::default(),
         told,
         orphans: Orphans::default(),
         open_within: host.connect_timeout,
@@ -222,9 +229,13 @@ impl Line {
     async fn close(this: Arc<Self>) {
         let mut last = Some(this);
         while let Some(Some(mut line)) = last.take().map(Arc::into_inner) {
+            // It would hold on to the handle.
+            drop(line.opening);
             let goodbye = line.handle.disconnect(Disconnect::ByApplication, "", "");
-            if matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
-                let _ = timeout(GOODBYE, &mut line.handle).await;
+            if matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(())))
+                && let Some(handle) = Arc::get_mut(&mut line.handle)
+            {
+                let _ = timeout(GOODBYE, handle).await;
             }
             line.cutter.cut();
             last = line.through.take();
@@ -245,10 +256,10 @@ impl Line {
     }
 
     /// Opens a channel. Until that is done nothing was sent, so no error of it leaves anything in doubt.
-    async fn open(&self) -> Result<russh::Channel<russh::client::Msg>, RemoteError> {
+    async fn open(&self) -> Result<Channel<Msg>, RemoteError> {
         exec::bury(&self.orphans).await;
         let gone = |why: String| RemoteError::Unreachable { address: self.address.clone(), why };
-        match timeout(self.open_within, self.handle.channel_open_session()).await {
+        match timeout(self.open_within, self.opened()).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => Err(RemoteError::Refused(format!(
                 "it opens no further session on this connection ({reason:?}). Commands that were given up may still run \
@@ -265,5 +276,17 @@ impl Line {
                 Err(gone(format!("no session was opened within {seconds} s; the command was not sent")))
             }
         }
+    }
+
+    /// The next channel. One whose asker has let go of it before it came goes to the next who asks: nobody could close it, and it would
+    /// take one of the host's ten sessions for as long as the connection lives.
+    async fn opened(&self) -> Result<Channel<Msg>, russh::Error> {
+        let mut opening = self.opening.lock().await;
+        let handle = Arc::clone(&self.handle);
+        let asked =
+            opening.get_or_insert_with(|| Box::pin(async move { handle.channel_open_session().await }));
+        let opened = asked.await;
+        *opening = None;
+        opened
     }
 }

@@ -43,16 +43,22 @@ pub(super) async fn fetch(user: &str, reference: &SecretRef) -> Result<SecretStr
     password
 }
 
+/// A host, apart from all others: the same private address behind another jump host is another one.
+fn door(host: &Host) -> String {
+    std::iter::once(host).chain(host.way()).map(Host::login).collect::<Vec<_>>().join(" by way of ")
+}
+
 /// Whether this gate of this host did not take this password before.
 pub(super) fn was_refused(gate: Gate, host: &Host, reference: &SecretRef) -> bool {
+    let door = door(host);
     let refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-    refused.iter().any(|(of, login, known)| *of == gate && *login == host.login() && known == reference)
+    refused.iter().any(|(of, known, password)| *of == gate && *known == door && password == reference)
 }
 
 /// Remembers that this gate of this host did not take this password.
 pub(super) fn remember_refused(gate: Gate, host: &Host, reference: &SecretRef) {
     let mut refused = REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
-    refused.push((gate, host.login(), reference.clone()));
+    refused.push((gate, door(host), reference.clone()));
 }
 
 /// Where a password comes from, for messages. A command is not repeated: people do write secrets into commands.
@@ -66,6 +72,22 @@ pub(super) fn say(reference: &SecretRef) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_host_refused_is_not_held_against_another_with_the_same_address_behind_another_jump_host() {
+        let reference = SecretRef::Env("FLEET_SHARED_PASSWORD".into());
+        let behind = |jump: &str| {
+            let jump = Some(std::sync::Arc::new(Host::new("gate", jump)));
+            Host { jump, ..Host::new("acme", "10.0.0.1") }
+        };
+        let (one, other) = (behind("198.51.100.7"), behind("198.51.100.8"));
+        for gate in [Gate::Login, Gate::Sudo] {
+            remember_refused(gate, &one, &reference);
+            assert!(was_refused(gate, &one, &reference));
+            assert!(!was_refused(gate, &other, &reference));
+            assert!(!was_refused(gate, &Host::new("acme", "10.0.0.1"), &reference));
+        }
+    }
 
     #[test]
     fn a_password_that_a_command_gives_is_named_without_the_command() {

@@ -15,6 +15,7 @@ use host::{Ice, Server};
 mod deadlines;
 mod ends;
 mod frames;
+mod hops;
 mod host;
 mod login;
 mod output;
@@ -31,10 +32,11 @@ fn random_key() -> PrivateKey {
 
 /// Begins a session with this host, which has a host key of its own that the cluster pins.
 async fn meet(host: &Server) -> Result<Session, RemoteError> {
-    meet_with(host, oak()).await
+    meet_as(host, Manner::default()).await
 }
 
-async fn meet_with(host: &Server, mut cluster: Host) -> Result<Session, RemoteError> {
+async fn meet_as(host: &Server, manner: Manner<'_>) -> Result<Session, RemoteError> {
+    let mut cluster = oak();
     let host_key = random_key();
     cluster.host_key = Some(host_key.public_key().to_openssh().unwrap());
     let (near, far) = tokio::io::duplex(64 << 10);
@@ -55,7 +57,7 @@ async fn meet_with(host: &Server, mut cluster: Host) -> Result<Session, RemoteEr
     });
     let known = HostKeys::read(&cluster).await.unwrap();
     let keys = Keys { ready: vec![("id".into(), Arc::new(random_key()))], ..Keys::default() };
-    let line = shake_hands(&cluster, near, known, keys).await?;
+    let line = super::shake_hands(&cluster, near, known, keys, manner).await?;
     Ok(Session::begun(Network::new(Limits::default()), cluster, None, line))
 }
 

@@ -4,15 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fleet::event::Event;
 use fleet::journal;
 use fleet::lab::{Host, HostSpec, Lab, OF_THIS_MACHINE};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -93,6 +96,15 @@ impl Bench {
             .unwrap()
     }
 
+    /// A lost connection to this host is not made again.
+    pub(crate) fn never_again(&self, name: &str) {
+        let inventory = self.lab.inventory().join("lab.toml");
+        let text = fs::read_to_string(&inventory).unwrap();
+        let table = format!("[clusters.\"{name}\"]\n");
+        assert_eq!(text.matches(&table).count(), 1, "{text}");
+        fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = 0\n"))).unwrap();
+    }
+
     pub(crate) fn journal(&self, cluster: &str) -> Vec<Event> {
         journal::read(&self.run().join(cluster).join("journal.ndjson")).unwrap()
     }
@@ -122,6 +134,50 @@ pub(crate) fn run(command: &mut Command) -> Ran {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The binary under way. It is ended with the value, whatever becomes of the test.
+pub(crate) struct UnderWay {
+    pub(crate) child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl UnderWay {
+    pub(crate) fn start(bench: &Bench, words: &[&str]) -> Self {
+        let mut child = bench.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = stderr.read(&mut buffer) {
+                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
+            }
+        });
+        Self { child, said }
+    }
+
+    /// What Ctrl-C in its terminal does, or the system.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// What it wrote to standard error so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.said.lock().unwrap().contains(text)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -180,6 +236,16 @@ pub(crate) fn tree(root: &Path, leave_out: &[&str]) -> BTreeMap<PathBuf, String>
         }
     }
     found
+}
+
+/// What is left in a host's spool, but for what stays there after a run: the counter of its locks, its runs' journals, who changed it last.
+pub(crate) fn left_on_spool(host: &Host) -> Vec<PathBuf> {
+    const STAYS: [&str; 4] = ["fence", "runs", "changed", "locks.log"];
+    let Ok(spool) = fs::read_dir(host.folder().join("spool")) else { return Vec::new() };
+    let mut left: Vec<PathBuf> = spool.map(|entry| entry.unwrap().path()).collect();
+    left.retain(|path| !STAYS.iter().any(|name| path.ends_with(name)));
+    left.sort();
+    left
 }
 
 /// Every file below a folder with its bytes.

@@ -145,9 +145,19 @@ impl Making<'_> {
                 .add(&draft.place, format!("{name} is left out: without an address it cannot be reached"));
             return;
         };
+        let address = address.to_lowercase();
         let port = keys.get("port").and_then(Value::as_integer).unwrap_or(22);
+        if let Some(jump) = &draft.jump {
+            let Some(jump) = self.jump(jump) else {
+                let what = format!("{name} is left out: its jump host cannot be carried over");
+                self.notes.add(&draft.place, what);
+                return;
+            };
+            keys.insert("jump".to_owned(), jump.into());
+        }
+        // One address behind two jump hosts is often two hosts, so the jump host counts.
         let way = keys.get("jump").and_then(Value::as_str).unwrap_or_default();
-        let place = format!("{} port {port} {way}", address.to_lowercase());
+        let place = format!("{address} port {port} {way}");
         if let Some(first) = self.places.get(&place) {
             let what = format!("{name} is left out: it has the address of {first}");
             self.notes.add(&draft.place, what);
@@ -178,14 +188,6 @@ impl Making<'_> {
         }
         if !tags.is_empty() {
             keys.insert("tags".to_owned(), tags.into_iter().map(Value::from).collect::<Vec<_>>().into());
-        }
-        if let Some(jump) = &draft.jump {
-            let Some(jump) = self.jump(jump) else {
-                let what = format!("{name} is left out: its jump host cannot be carried over");
-                self.notes.add(&draft.place, what);
-                return;
-            };
-            keys.insert("jump".to_owned(), jump.into());
         }
         self.clusters.insert(name, keys);
     }

@@ -11,6 +11,7 @@ use crate::remote::printable;
 
 mod ansible;
 mod ansible_ini;
+mod ansible_pattern;
 mod ansible_yaml;
 mod connection;
 mod csv;

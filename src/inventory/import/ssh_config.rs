@@ -17,8 +17,7 @@ const DEEP: usize = 16;
 fn read(asked: &Asked) -> Result<Found, ImportError> {
     let home = load::home();
     let mut found = Found::default();
-    let mut reading =
-        Listing { home: home.as_deref(), names: Vec::new(), seen: BTreeSet::new(), notes: &mut found.notes };
+    let mut reading = Listing::new(home.as_deref(), &mut found.notes);
     reading.file(&asked.path, &super::text(&asked.path)?, 0);
     let listed = reading.names;
     // `-F` with a relative path means the folder of whoever calls.
@@ -44,11 +43,18 @@ struct Listing<'a> {
     home: Option<&'a Path>,
     names: Vec<(String, String)>,
     seen: BTreeSet<String>,
+    /// Files that were read: a second time they tell nothing new, and files that include each other would be read without end.
+    files: BTreeSet<PathBuf>,
     notes: &'a mut Notes,
 }
 
-impl Listing<'_> {
+impl<'a> Listing<'a> {
+    fn new(home: Option<&'a Path>, notes: &'a mut Notes) -> Self {
+        Self { home, names: Vec::new(), seen: BTreeSet::new(), files: BTreeSet::new(), notes }
+    }
+
     fn file(&mut self, file: &Path, text: &str, depth: usize) {
+        self.files.insert(file.to_owned());
         for (number, line) in text.lines().enumerate() {
             let place = format!("{}:{}", file.display(), number + 1);
             let line = line.trim();
@@ -104,6 +110,10 @@ impl Listing<'_> {
             vec![path]
         };
         for file in files.iter().filter(|file| file.exists()) {
+            if self.files.contains(file) {
+                continue;
+            }
+
             match super::text(file) {
                 Ok(text) => self.file(file, &text, depth + 1),
                 Err(error) => {
@@ -151,4 +161,23 @@ fn draft(host: &Host, place: &str, home: Option<&Path>) -> Draft {
     }
     draft.jump = host.jump.as_ref().map(|jump| Box::new(self::draft(jump, place, home)));
     draft
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_includes_itself_is_listed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        let text = format!("Host one two/three\nInclude {0} {0}\n", file.display());
+        std::fs::write(&file, &text).unwrap();
+        let mut notes = Notes::default();
+        let mut listing = Listing::new(None, &mut notes);
+        listing.file(&file, &text, 0);
+        assert_eq!(listing.names.len(), 1);
+        let more: Vec<usize> = notes.0.values().map(|note| note.more).collect();
+        assert_eq!(more, [0], "{notes:?}");
+    }
 }

@@ -75,7 +75,11 @@ fn cluster(folder: &Path, asked: &Asked, notes: &mut Notes) -> Option<Draft> {
         draft.set("domain", domain);
     }
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    draft.set("directory", folder.to_str()?);
+    let Some(directory) = folder.to_str() else {
+        notes.add(place, format!("{name} is left out: the path of its folder is no UTF-8 text"));
+        return None;
+    };
+    draft.set("directory", directory);
     Some(draft)
 }
 
@@ -196,5 +200,19 @@ mod tests {
         assert_eq!(said.domain.as_deref(), Some("b.example.org"));
         assert_eq!(said.address.as_deref(), Some("203.0.113.7"));
         assert_eq!(Said::of_env("domain=$OTHER\nip_address=\n").domain, None);
+    }
+
+    #[test]
+    fn a_cluster_whose_path_is_no_text_is_left_out_with_a_note() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let above = tempfile::tempdir().unwrap();
+        let checkout = above.path().join(std::ffi::OsStr::from_bytes(b"st\xffckspin"));
+        let folder = checkout.join("clusters/acme");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(".flux.env"), "ip_address=203.0.113.7\n").unwrap();
+        let found = read(&Asked { path: checkout, ..Asked::default() }).unwrap();
+        assert_eq!(found.clusters, []);
+        let said: Vec<&String> = found.notes.0.keys().collect();
+        assert!(said.len() == 1 && said[0].contains("acme is left out"), "{said:?}");
     }
 }

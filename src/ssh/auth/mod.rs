@@ -213,6 +213,9 @@ impl Login<'_> {
                 return Ok(false);
             }
         };
+        if self.handle.is_closed() {
+            return Err(self.hung_up().await);
+        }
         let name = format!("the password from {} (by {})", passwords::say(reference), <&str>::from(&way));
         self.sent = Some(name.clone());
         let user = &self.host.user;

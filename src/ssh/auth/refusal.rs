@@ -19,6 +19,16 @@ impl Login<'_> {
         ))
     }
 
+    /// The host had ended the connection before there was a password to send.
+    pub(super) async fn hung_up(&self) -> RemoteError {
+        RemoteError::Auth(format!(
+            "{} hung up while the password was fetched ({}), so it was not sent. A host waits two minutes for a login \
+             (LoginGraceTime): type it sooner, or let it come from a file or a command that is quick",
+            self.host.login(),
+            self.told.why().await
+        ))
+    }
+
     /// The host, or the agent, did not answer in time.
     pub(super) fn late(&self) -> RemoteError {
         let seconds = self.host.connect_timeout.as_secs();

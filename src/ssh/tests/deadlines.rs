@@ -31,6 +31,19 @@ async fn commands_that_are_cancelled_leave_no_channel_to_the_next() {
     assert!(most <= 2, "{most} channels were open at once");
 }
 
+// The same while the channel is not open yet: its answer comes when nobody waits for it any more.
+#[tokio::test(start_paused = true)]
+async fn commands_that_are_cancelled_before_their_channel_is_open_leave_none_to_the_next() {
+    let host = Server { opens_after: Duration::from_secs(2), ..Server::default() };
+    let session = meet(&host).await.unwrap();
+    for _ in 0..30 {
+        assert!(timeout(Duration::from_secs(1), ask(&session, "never end")).await.is_err());
+    }
+    assert!(ask(&session, "end without close").await.unwrap().success());
+    let most = host.most_open.load(Ordering::SeqCst);
+    assert!(most <= 2, "{most} channels were open at once");
+}
+
 // Trap 1.6: keepalives notice a host that stands still.
 #[tokio::test(start_paused = true)]
 async fn a_host_that_freezes_is_noticed_within_a_minute() {

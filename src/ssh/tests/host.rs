@@ -4,10 +4,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session as ServerSession, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelWriteHalf, MethodKind, MethodSet, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::sync::Notify;
 
 use crate::ssh::frame::{Sent, read_back};
 use crate::ssh::wire::Cutter;
@@ -69,6 +71,10 @@ pub(super) struct Server {
     pub(super) writers: Arc<Mutex<Vec<Arc<ChannelWriteHalf<Msg>>>>>,
     /// Never answers the request to open a channel.
     pub(super) mute_to_opens: bool,
+    /// Answers the request to open a channel after so long.
+    pub(super) opens_after: Duration,
+    /// Told when a hop through it is closed.
+    pub(super) hop_closed: Arc<Notify>,
     pub(super) refuses_every_key: bool,
     pub(super) methods_left: Vec<MethodKind>,
 }
@@ -105,7 +111,39 @@ impl Handler for Server {
         }
         let open = self.open_channels.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_open.fetch_max(open, Ordering::SeqCst);
+        if self.opens_after.is_zero() {
+            reply.accept().await;
+        } else {
+            let after = self.opens_after;
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                reply.accept().await;
+            });
+        }
+        Ok(())
+    }
+
+    /// Sends errors without end, as no TCP connection does.
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut ServerSession,
+    ) -> Result<(), Self::Error> {
+        self.open_channels.fetch_add(1, Ordering::SeqCst);
         reply.accept().await;
+        let (mut read, write) = channel.split();
+        let told = Arc::clone(&self.hop_closed);
+        tokio::spawn(async move {
+            let flood = async { while write.extended_data_bytes(1, vec![b'x'; 32 << 10]).await.is_ok() {} };
+            let closed = async { while read.wait().await.is_some() {} };
+            tokio::select! { () = flood => {}, () = closed => {} }
+            told.notify_one();
+        });
         Ok(())
     }
 

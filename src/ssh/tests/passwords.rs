@@ -18,12 +18,14 @@ struct Asker {
     heard: Arc<Mutex<Vec<String>>>,
     ways: Vec<MethodKind>,
     round: usize,
+    cutter: Arc<Mutex<Option<wire::Cutter>>>,
 }
 
 impl Asker {
     fn new(rounds: &[&[(&'static str, bool)]]) -> Self {
         let rounds = rounds.iter().map(|round| round.to_vec()).collect();
-        Self { rounds, heard: Arc::default(), ways: vec![MethodKind::KeyboardInteractive], round: 0 }
+        let ways = vec![MethodKind::KeyboardInteractive];
+        Self { rounds, heard: Arc::default(), ways, round: 0, cutter: Arc::default() }
     }
 }
 
@@ -63,17 +65,23 @@ impl Handler for Asker {
 
 /// Logs in with a password; each test with an address of its own, because what a host refused is remembered.
 async fn log_in(asker: &Asker, address: &str) -> Result<Line, RemoteError> {
-    let host_key = random_key();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     crate::files::write_whole(&file, PASSWORD.as_bytes()).unwrap();
+    log_in_with(asker, address, SecretRef::File(file)).await
+}
+
+async fn log_in_with(asker: &Asker, address: &str, password: SecretRef) -> Result<Line, RemoteError> {
+    let host_key = random_key();
     let host = Host {
         address: address.to_owned(),
         host_key: Some(host_key.public_key().to_openssh().unwrap()),
-        password: Some(SecretRef::File(file)),
+        password: Some(password),
         ..oak()
     };
     let (near, far) = tokio::io::duplex(64 << 10);
+    let (far, cutter) = wire::cuttable(far);
+    *asker.cutter.lock().unwrap() = Some(cutter);
     let config = russh::server::Config {
         keys: vec![host_key],
         auth_rejection_time: Duration::ZERO,
@@ -151,4 +159,27 @@ async fn a_password_that_is_not_answered_is_given_up_and_not_sent_again() {
     );
     assert!(began.elapsed() <= Duration::from_secs(11), "{:?}", began.elapsed());
     assert_eq!(asker.heard.lock().unwrap().len(), 1);
+}
+
+// A person at a prompt may take longer than the host waits.
+#[tokio::test]
+async fn a_password_that_came_after_the_host_had_hung_up_was_not_sent_and_may_be_the_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let typed = folder.path().join("typed");
+    assert!(std::process::Command::new("mkfifo").arg(&typed).status().unwrap().success());
+    let password = SecretRef::Command(format!("cat {}", typed.display()));
+    let asker = Asker::new(&[&[("Password: ", false)]]);
+    let hang_up = async {
+        // Whoever opens the pipe for writing waits until it is asked for the password.
+        let opened = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(typed));
+        let mut typing = opened.await.unwrap().unwrap();
+        asker.cutter.lock().unwrap().take();
+        tokio::task::spawn_blocking(move || typing.write_all(PASSWORD.as_bytes()).unwrap()).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(log_in_with(&asker, "198.51.100.9", password.clone()), hang_up);
+    let Err(RemoteError::Auth(error)) = ended else { panic!("{ended:?}") };
+    assert!(error.contains("hung up while the password was fetched"), "{error}");
+
+    log_in_with(&asker, "198.51.100.9", password).await.unwrap();
+    assert_eq!(*asker.heard.lock().unwrap(), [PASSWORD]);
 }

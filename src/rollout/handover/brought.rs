@@ -1,0 +1,153 @@
+//! What one host brought of a run, judged.
+
+use std::fmt::Display;
+
+use serde::de::DeserializeOwned;
+
+use super::failed;
+use crate::event::Failure;
+use crate::facts::{self, Facts};
+use crate::inventory::Cluster;
+use crate::migrations;
+use crate::plan::{self, Action, Object, Objects, Plan};
+use crate::spool::{self, Kept, Place, is_name};
+use crate::state::{self, Run};
+
+/// What one host keeps of a run, as `fleet` would have put it there.
+#[derive(Clone)]
+pub struct Brought {
+    /// The cluster, as the inventory calls it.
+    pub(super) cluster: String,
+    /// The run's record.
+    pub(super) run: Run,
+    /// The journal.
+    pub(super) journal: Kept,
+    /// Plans and facts, with their places.
+    pub(super) rungs: Vec<(Place, Vec<u8>)>,
+    /// Saved secrets: set, file, bytes.
+    pub(super) secrets: Vec<(String, String, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Brought {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Brought({}, {})", self.cluster, self.run.id)
+    }
+}
+
+impl Brought {
+    /// Judges the files that a host brought.
+    pub(super) fn read(cluster: &Cluster, id: &str, files: Vec<(Place, Vec<u8>)>) -> Result<Self, Failure> {
+        let mut run = None;
+        let mut journal = Kept::default();
+        let (mut rungs, mut secrets) = (Vec::new(), Vec::new());
+        for (place, bytes) in files {
+            match place {
+                Place::Run => run = Some(record(cluster, id, &bytes)?),
+                Place::Journal => journal = spool::lines(&bytes, &cluster.name).map_err(failed)?,
+                Place::Plan(ref rung) => {
+                    let plan = json("its plan.json", &plan(cluster, rung, &bytes)?)?;
+                    rungs.push((place, plan));
+                }
+                Place::Before(ref rung) => {
+                    known(rung)?;
+                    let facts: Facts = parse("its before.json", &bytes)?;
+                    newer("its before.json", facts.schema, facts::SCHEMA)?;
+                    own("its before.json", &facts.cluster, cluster)?;
+                    rungs.push((place, bytes));
+                }
+                Place::Kept { set, file } => secrets.push((set, file, bytes)),
+            }
+        }
+        let run = run.ok_or_else(|| failed("its spool has the run's folder, but no run.json in it"))?;
+        Ok(Self { cluster: cluster.name.clone(), run, journal, rungs, secrets })
+    }
+}
+
+/// The run's record. What was typed is left out: it names places on the machine that is lost.
+fn record(cluster: &Cluster, id: &str, bytes: &[u8]) -> Result<Run, Failure> {
+    let run: Run = parse("its run.json", bytes)?;
+    newer("its run.json", run.schema, state::SCHEMA)?;
+    if run.id != id {
+        return Err(failed("its run.json is that of another run"));
+    }
+    if !run.clusters.contains(&cluster.name) {
+        return Err(failed(
+            "its run.json does not name this cluster: perhaps the inventory calls it otherwise",
+        ));
+    }
+    Ok(Run { typed: Vec::new(), ..run })
+}
+
+/// A plan. What it names of this machine is what the inventory says, whatever the host did.
+fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
+    let mut plan: Plan = parse("its plan.json", bytes)?;
+    newer("its plan.json", plan.schema, plan::SCHEMA)?;
+    own("its plan.json", &plan.cluster, cluster)?;
+    known(rung)?;
+    if plan.migration != rung {
+        return Err(failed("its plan.json is that of another rung"));
+    }
+    let fits = |set: &str, objects: &[Object]| {
+        is_name(set) && objects.iter().all(|object| is_name(&object.namespace) && is_name(&object.name))
+    };
+    for step in &mut plan.steps {
+        let fits = match &mut step.action {
+            Action::Objects(Objects::Save { set, objects } | Objects::Restore { set, objects }) => {
+                fits(set, objects)
+            }
+            Action::Objects(Objects::AddPassword { set, object, .. }) => {
+                fits(set, std::slice::from_ref(object))
+            }
+            Action::Backup(what) => {
+                what.cluster_dir.clone_from(&cluster.directory);
+                true
+            }
+            _ => true,
+        };
+        if !fits {
+            return Err(failed("its plan.json names secrets as no cluster can"));
+        }
+    }
+    Ok(plan)
+}
+
+fn known(rung: &str) -> Result<(), Failure> {
+    let here = migrations::ALL.iter().any(|migration| migration.id == rung);
+    if here {
+        Ok(())
+    } else {
+        Err(failed(format!("this fleet has no rung {rung}; use the one that began the run")))
+    }
+}
+
+fn own(file: &str, name: &str, cluster: &Cluster) -> Result<(), Failure> {
+    if name == cluster.name {
+        Ok(())
+    } else {
+        Err(failed(format!("{file} is that of another cluster, {name}")))
+    }
+}
+
+fn newer(file: &str, schema: u32, here: u32) -> Result<(), Failure> {
+    if schema <= here {
+        return Ok(());
+    }
+    let this = env!("CARGO_PKG_VERSION");
+    Err(failed(format!(
+        "{file} has form {schema}, and fleet {this} reads forms up to {here}; use the one that wrote it"
+    )))
+}
+
+fn parse<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(bytes).map_err(|error| unreadable(file, &error))
+}
+
+fn json(file: &str, plan: &Plan) -> Result<Vec<u8>, Failure> {
+    let mut text = serde_json::to_vec_pretty(plan).map_err(|error| unreadable(file, &error))?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn unreadable(file: &str, error: &dyn Display) -> Failure {
+    failed(format!("{file} cannot be read: {error}"))
+}
