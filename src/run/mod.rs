@@ -261,7 +261,12 @@ pub async fn carry_out<R: Remote>(
     if ground.held
         && let Some(step) = plan.steps.iter().find(|step| matches!(step.action, Action::GiveBack(_)))
     {
-        ended = ended.and(ground.do_step(remote, step, &rung, &left, journal).await?);
+        let given_back = ground.do_step(remote, step, &rung, &left, journal).await?;
+        ended = match (ended, given_back) {
+            // Who stopped the run must know that something is still held; another trouble came first.
+            (Err(Outcome::Interrupted { .. }), Err(held)) => Err(held),
+            (ended, given_back) => ended.and(given_back),
+        };
     }
     Ok(ended)
 }
