@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{Brought, failed};
 use crate::backup::Folder;
 use crate::event::{Event, Failure, Outcome, What};
-use crate::files::{make_folder, sync_folder, write_new};
+use crate::files::{make_folder, sync_folder, write_json, write_new};
 use crate::journal::Journal;
 use crate::remote::printable;
 use crate::spool::{Place, is_name};
@@ -62,7 +62,9 @@ pub fn rebuild(
         fs::remove_dir_all(&beside)?;
     }
     make_folder(&beside)?;
-    let folder = RunFolder::create(&beside, &Run { typed, clusters, ..run.clone() })?;
+    let folder = RunFolder::open(&beside, &run.id);
+    make_folder(folder.path())?;
+    write_json(&folder.path().join("run.json"), &Run { typed, clusters, ..run.clone() })?;
     for cluster in &here {
         write(cluster, &folder.cluster(&cluster.cluster)?, backups)?;
     }
