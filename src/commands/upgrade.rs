@@ -64,7 +64,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
         limits: Limits::from(&args.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
-        typed: std::env::args().collect(),
+        typed: super::typed(),
         stored: None,
     })
     .await?;

@@ -226,10 +226,11 @@ fn complaint(command: &Command, output: &Output) -> Failure {
 #[must_use]
 pub fn lost(error: &RemoteError) -> Trouble {
     let failure = Failure::new(error.kind(), error.to_string());
-    if error.in_doubt() {
-        Trouble::InDoubt(failure.read("docs/operating.md#in-doubt"))
-    } else {
-        Trouble::Failed(failure)
+    match error {
+        _ if error.in_doubt() => Trouble::InDoubt(failure.read("docs/operating.md#in-doubt")),
+        RemoteError::LockLost(_) => Trouble::Failed(failure.read("docs/locks.md#lock-lost")),
+        RemoteError::SpoolFull(_) => Trouble::Failed(failure.read("docs/locks.md#spool-full")),
+        _ => Trouble::Failed(failure),
     }
 }
 
