@@ -22,6 +22,9 @@ use serde_json::Value;
 
 const EVIL: &str = "../../../evil";
 
+/// A file of a run on a host, what somebody does to it, and what is said then.
+type Try = (&'static str, &'static dyn Fn(&mut Value), &'static str);
+
 /// What every host brought.
 type All = BTreeMap<String, Result<Option<Brought>, Failure>>;
 
@@ -96,6 +99,12 @@ impl Lost {
 
 fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)
+}
+
+/// The first step of a plan that does this with objects.
+fn step(plan: &Value, verb: &str) -> usize {
+    let steps = plan["steps"].as_array().unwrap();
+    steps.iter().position(|step| step["action"]["objects"][verb].is_object()).unwrap()
 }
 
 fn line(cluster: &str, seq: usize, what: What) -> String {
@@ -252,11 +261,7 @@ fn a_host_that_tells_another_story_is_refused_and_leads_nowhere_on_this_machine(
             fs::write(whole.join(path), bytes).unwrap();
         }
     };
-    let step = |plan: &mut Value, verb: &str| -> usize {
-        let steps = plan["steps"].as_array().unwrap();
-        steps.iter().position(|step| step["action"]["objects"][verb].is_object()).unwrap()
-    };
-    let tries: [(&str, &dyn Fn(&mut Value), &str); 9] = [
+    let tries: [Try; 9] = [
         ("run.json", &|run| run["id"] = EVIL.into(), "that of another run"),
         ("run.json", &|run| run["clusters"] = Value::Array(vec![EVIL.into()]), "does not name this cluster"),
         ("run.json", &|run| run["schema"] = 9.into(), "has form 9, and fleet"),
