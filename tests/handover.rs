@@ -1,5 +1,5 @@
 //! The provisioning machine is lost: a run's folder is made anew from what the hosts keep of it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod lab_support;
 
@@ -21,6 +21,9 @@ use lab_support::{Bench, files};
 use serde_json::Value;
 
 const EVIL: &str = "../../../evil";
+
+/// A file of a run on a host, what somebody does to it, and what is said then.
+type Try = (&'static str, &'static dyn Fn(&mut Value), &'static str);
 
 /// What every host brought.
 type All = BTreeMap<String, Result<Option<Brought>, Failure>>;
@@ -98,6 +101,12 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)
 }
 
+/// The first step of a plan that does this with objects.
+fn step(plan: &Value, verb: &str) -> usize {
+    let steps = plan["steps"].as_array().unwrap();
+    steps.iter().position(|step| step["action"]["objects"][verb].is_object()).unwrap()
+}
+
 fn line(cluster: &str, seq: usize, what: What) -> String {
     let at = Timestamp::now();
     journal::line(&Event { seq: seq as u64, at, cluster: cluster.to_owned(), what }).unwrap()
@@ -144,16 +153,12 @@ fn a_run_is_made_anew_from_its_hosts_as_the_lost_machine_had_it() {
     }
     assert!(!folder.join("initech").exists());
 
-    // The backup is lost with the machine: the next change needs a new one, and what was saved before goes into its folder.
+    // The backup is lost with the machine: the next change needs a new one, and what was saved before waits for it.
     let backup = of_cluster(&lost.elsewhere("backups"), "acme").unwrap().pop().unwrap();
     let events = journal::read(&folder.join("acme/journal.ndjson")).unwrap();
-    let begun = events.iter().rev().find_map(|event| match &event.what {
-        What::BackupBegun { backup, .. } => Some(backup.clone()),
-        _ => None,
-    });
-    assert_eq!(begun.as_deref(), Some(backup.id()));
     assert!(backup.manifest().is_err(), "nobody takes it for a whole one");
     let before = of_cluster(&lost.bench.path("backups"), "acme").unwrap().pop().unwrap();
+    assert_eq!(backup.id(), before.id());
     let (saved, here) = (below(&before.path().join("kept")), below(&backup.path().join("kept")));
     assert!(saved.len() > 2 && saved == here, "{:?} and {:?}", saved.keys(), here.keys());
     let told = events.iter().any(|event| {
@@ -172,6 +177,7 @@ fn another_machine_goes_on_with_the_run_to_its_end() {
     let lost = Lost::new(&["acme"], &["initech"]);
     lost.bench.host("acme").heal(&fails());
     lost.bench.host("initech").inject(Fault::Unreachable);
+    fs::remove_dir_all(lost.bench.path("backups")).unwrap();
     let places = [lost.elsewhere("runs"), lost.elsewhere("backups")].map(|path| path.display().to_string());
     let there = |words: &[&str]| {
         let mut all = vec!["--runs", places[0].as_str(), "--backups", places[1].as_str()];
@@ -255,11 +261,7 @@ fn a_host_that_tells_another_story_is_refused_and_leads_nowhere_on_this_machine(
             fs::write(whole.join(path), bytes).unwrap();
         }
     };
-    let step = |plan: &mut Value, verb: &str| -> usize {
-        let steps = plan["steps"].as_array().unwrap();
-        steps.iter().position(|step| step["action"]["objects"][verb].is_object()).unwrap()
-    };
-    let tries: [(&str, &dyn Fn(&mut Value), &str); 9] = [
+    let tries: [Try; 9] = [
         ("run.json", &|run| run["id"] = EVIL.into(), "that of another run"),
         ("run.json", &|run| run["clusters"] = Value::Array(vec![EVIL.into()]), "does not name this cluster"),
         ("run.json", &|run| run["schema"] = 9.into(), "has form 9, and fleet"),
@@ -308,6 +310,9 @@ fn a_host_that_tells_another_story_is_refused_and_leads_nowhere_on_this_machine(
     let begun = What::BackupBegun { backup: EVIL.to_owned(), folder: "/etc".to_owned() };
     let more = line("acme", text.lines().count() + 1, begun);
     fs::write(lost.on_host("acme", "journal.ndjson"), text + &more).unwrap();
+    let said = lost.refusal("acme");
+    assert!(said.contains("its journal names a backup as no fleet does"), "{said}");
+    put_back();
     lost.edit("acme", "to-0.7/plan.json", |plan| {
         let steps = plan["steps"].as_array().unwrap();
         let copy = steps.iter().position(|step| step["action"]["backup"].is_object()).unwrap();
@@ -316,12 +321,12 @@ fn a_host_that_tells_another_story_is_refused_and_leads_nowhere_on_this_machine(
     let rebuilt = lost.rebuild(lost.bring(&["acme"])).unwrap();
     let plan = fs::read_to_string(rebuilt.folder.path().join("acme/to-0.7/plan.json")).unwrap();
     assert!(!plan.contains("\"/etc\""), "it would be copied into the backup");
-    let backups = of_cluster(&lost.elsewhere("backups"), "acme").unwrap();
-    assert_eq!(backups.len(), 1);
-    assert!(backups[0].path().join("kept").is_dir());
     let made: Vec<_> =
         fs::read_dir(lost.elsewhere("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(made.len(), 2, "nothing is made elsewhere: {made:?}");
+    assert!(
+        made.iter().all(|name| name == "runs" || name == "backups"),
+        "nothing is made elsewhere: {made:?}"
+    );
 }
 
 #[test]

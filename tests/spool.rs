@@ -1,5 +1,5 @@
 //! What a host keeps of a run: the commands in a real shell, and what a hostile host may answer.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 use std::fs;
 use std::io::Write as _;
@@ -15,6 +15,9 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 const RUN: &str = "20261122T101500Z-abcd";
+
+/// What a host brought of a run.
+type Brought = Result<Option<Vec<(Place, Vec<u8>)>>, Unreadable>;
 
 /// A host's spool and the runs on it.
 struct Site {
@@ -45,7 +48,7 @@ impl Site {
         fs::write(path, text).unwrap();
     }
 
-    fn fetch(&self, run: &str) -> Result<Option<Vec<(Place, Vec<u8>)>>, Unreadable> {
+    fn fetch(&self, run: &str) -> Brought {
         let fetch = self.runs.fetch(run);
         read(&fetch, &sh(fetch.command()))
     }
@@ -57,7 +60,7 @@ impl Site {
 }
 
 /// The answer as it comes through a login shell that prints something first.
-fn read(fetch: &Fetch, output: &Output) -> Result<Option<Vec<(Place, Vec<u8>)>>, Unreadable> {
+fn read(fetch: &Fetch, output: &Output) -> Brought {
     let stdout = [b"Welcome!\n", output.stdout.as_slice()].concat();
     fetch.read(&Output { stdout, ..output.clone() })
 }

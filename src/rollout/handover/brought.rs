@@ -5,9 +5,10 @@ use std::fmt::Display;
 use serde::de::DeserializeOwned;
 
 use super::failed;
-use crate::event::Failure;
+use crate::event::{Failure, What};
 use crate::facts::{self, Facts};
 use crate::inventory::Cluster;
+use crate::journal::Lines;
 use crate::migrations;
 use crate::plan::{self, Action, Object, Objects, Plan};
 use crate::spool::{self, Kept, Place, is_name};
@@ -43,7 +44,10 @@ impl Brought {
         for (place, bytes) in files {
             match place {
                 Place::Run => run = Some(record(cluster, id, &bytes)?),
-                Place::Journal => journal = spool::lines(&bytes, &cluster.name).map_err(failed)?,
+                Place::Journal => {
+                    journal = spool::lines(&bytes, &cluster.name).map_err(failed)?;
+                    backups_are_named(&journal)?;
+                }
                 Place::Plan(ref rung) => {
                     let plan = json("its plan.json", &plan(cluster, rung, &bytes)?)?;
                     rungs.push((place, plan));
@@ -76,6 +80,16 @@ fn record(cluster: &Cluster, id: &str, bytes: &[u8]) -> Result<Run, Failure> {
         ));
     }
     Ok(Run { typed: Vec::new(), ..run })
+}
+
+/// A backup's id becomes a folder's name here: one that leads elsewhere could be another cluster's backup.
+fn backups_are_named(journal: &Kept) -> Result<(), Failure> {
+    let lines = Lines::read(journal.text.as_bytes(), "journal.ndjson".as_ref()).map_err(failed)?;
+    let strange = lines.events.iter().any(|event| match &event.what {
+        What::BackupBegun { backup, .. } | What::Proven { backup, .. } => !is_name(backup),
+        _ => false,
+    });
+    if strange { Err(failed("its journal names a backup as no fleet does")) } else { Ok(()) }
 }
 
 /// A plan. What it names of this machine is what the inventory says, whatever the host did.

@@ -5,13 +5,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use super::{Brought, failed};
 use crate::backup::Folder;
 use crate::event::{Event, Failure, Outcome, What};
-use crate::files::{make_folder, sync_folder, write_new};
-use crate::form;
+use crate::files::{make_folder, sync_folder, write_json, write_new};
 use crate::journal::Journal;
 use crate::remote::printable;
 use crate::spool::{Place, is_name};
@@ -65,7 +62,9 @@ pub fn rebuild(
         fs::remove_dir_all(&beside)?;
     }
     make_folder(&beside)?;
-    let folder = RunFolder::create(&beside, &Run { typed, clusters, ..run.clone() })?;
+    let folder = RunFolder::open(&beside, &run.id);
+    make_folder(folder.path())?;
+    write_json(&folder.path().join("run.json"), &Run { typed, clusters, ..run.clone() })?;
     for cluster in &here {
         write(cluster, &folder.cluster(&cluster.cluster)?, backups)?;
     }
@@ -125,11 +124,11 @@ fn write(brought: &Brought, folder: &ClusterFolder, backups: &Path) -> io::Resul
         Backup::None => {}
         Backup::Here(folder) => save(brought, &folder)?,
         Backup::Lost(id) => {
-            // What the cluster has now is to be copied and proven before the next change; the saved secrets are of before, and go with it.
-            let anew = Folder::create(backups, &brought.cluster, &form::id(Timestamp::now()))?;
-            save(brought, &anew)?;
-            let (backup, place) = (anew.id().to_owned(), anew.path().display().to_string());
-            journal.record(What::BackupBegun { backup, folder: place })?;
+            // What the cluster has now is to be copied and proven before the next change. The saved secrets are of before: they wait for
+            // that copy in a folder of the old name, which nobody takes for a backup, for it says of nothing that it is whole.
+            if is_name(&id) && !brought.secrets.is_empty() {
+                save(brought, &Folder::create(backups, &brought.cluster, &id)?)?;
+            }
             notes.push(format!("backup {id} is not on this machine: the next change needs a new one"));
         }
     }
