@@ -20,6 +20,8 @@ pub struct Next {
 /// What can be advised; in the order in which it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Advice {
+    /// Another has the host's lock.
+    Lock,
     Facts,
     Check,
     Verify,
@@ -31,7 +33,8 @@ enum Advice {
     Plan,
 }
 
-const ORDER: [Advice; 7] = [
+const ORDER: [Advice; 8] = [
+    Advice::Lock,
     Advice::Facts,
     Advice::Check,
     Advice::Verify,
@@ -61,6 +64,9 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
             continue;
         }
         let (command, why) = match advice {
+            Advice::Lock => {
+                (format!("{fleet} lock show --on {on}"), "to see who has the lock (changes nothing)")
+            }
             Advice::Facts => {
                 (format!("{fleet} facts --on {on}"), "to see what is there now (changes nothing)")
             }
@@ -129,6 +135,7 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         return &[Advice::Facts];
     }
     match report.failure.as_ref().map(|failure| failure.cause.as_str()) {
+        Some("locked" | "lock-lost") => return &[Advice::Lock, Advice::Resume],
         Some("stale-plan") => return &[Advice::Plan],
         Some("changed-since") => return &[Advice::Check, Advice::Upgrade],
         Some(ASK) => return &[Advice::Facts, Advice::Verify, Advice::Settle],
