@@ -311,9 +311,6 @@ fn a_terminal_that_is_closed_stops_the_run_at_a_safe_point_and_breaks_nothing() 
     assert!(run.join("report.md").exists());
 }
 
-/// How a host on which nothing can be written any more says so.
-const FULL: [&str; 5] = ["cannot be written", "File too large", "I/O error", "write error", "No space left"];
-
 #[test]
 fn a_host_whose_disk_is_full_says_so_and_is_gone_on_with_once_there_is_room() {
     let points = [
@@ -338,7 +335,10 @@ fn a_host_whose_disk_is_full_says_so_and_is_gone_on_with_once_there_is_room() {
         let outcome = report["outcome"].as_str().unwrap();
         assert_ne!(outcome, "done", "{name} cannot be");
         let message = report["failure"]["message"].as_str().unwrap();
-        assert!(FULL.iter().any(|said| message.contains(said)), "{name}: {outcome}: {message}");
+        assert!(
+            message.contains("spool") && message.contains("cannot be written"),
+            "{name}: {outcome}: {message}"
+        );
         assert!(report["next"].as_array().is_some_and(|next| !next.is_empty()), "{name}: nothing to type");
     }
     for (name, _) in &points {
