@@ -186,7 +186,7 @@ fn in_the_copy() -> (Bench, UnderWay, String, String) {
 fn ctrl_c_lets_the_copy_end_begins_nothing_new_and_writes_the_report() {
     let (bench, mut run, first, other) = in_the_copy();
     run.signal(Signal::INT);
-    until("it says that it is stopping", || run.says("stopping: nothing new is started"));
+    until("it says that it is stopping", || run.says("stopping, asked by Ctrl-C:\nnothing new is started"));
     fs::write(bench.path("gate"), "").unwrap();
     let status = run.child.wait().unwrap();
     assert_eq!(status.code(), Some(7), "{}", run.said());

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use fleet::event::{Left, Outcome, What};
 use fleet::journal;
-use fleet::lab::{Host, HostSpec, Power};
+use fleet::lab::{Fault, Host, HostSpec, Power};
 use fleet::state::RunFolder;
 use lab_support::{Bench, UnderWay, acknowledging, replace_program, until};
 use rustix::process::Signal;
@@ -142,7 +142,7 @@ fn a_copy_that_waits_for_its_turn_hears_the_operator() {
     waiting.open_the_gate();
     waiting.ends(7);
     assert_eq!(waiting.bench.host(&other).state().power, Power::Running);
-    assert!(!waiting.bench.host(&other).commands().iter().any(|line| line.contains("systemctl stop")));
+    assert!(!waiting.bench.host(&other).commands().iter().any(|line| line.contains("systemctl stop k3s")));
 }
 
 #[test]
@@ -198,7 +198,7 @@ const LINES: usize = 105;
 
 /// The lines of a journal that is being written.
 fn lines(journal: &Path) -> usize {
-    fs::read(journal).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
+    fs::read(journal).map_or(0, |text| text.split(|byte| *byte == b'\n').count() - 1)
 }
 
 /// Begins an upgrade of one host, sends the signal when its journal has so many lines, and looks at what became of it.
@@ -309,4 +309,44 @@ fn a_terminal_that_is_closed_stops_the_run_at_a_safe_point_and_breaks_nothing() 
         assert_eq!(bench.host(name).state().power, Power::Running);
     }
     assert!(run.join("report.md").exists());
+}
+
+#[test]
+fn a_host_whose_disk_is_full_says_so_and_is_gone_on_with_once_there_is_room() {
+    let points = [
+        ("at-the-lock", ""),
+        ("in-the-copy", r#""what":"step-started","step":"backup/copy""#),
+        ("in-the-proof", r#""what":"step-started","step":"backup/prove""#),
+        ("in-the-rung", r#""what":"step-started","step":"to-0.7/fetch""#),
+    ];
+    let bench = Bench::new(points.iter().map(|(name, _)| HostSpec::new(*name)).collect());
+    bench.host("at-the-lock").inject(Fault::NoRoom);
+    let mut run = UnderWay::start(&bench, &acknowledging(&["upgrade", "--all"], &[]));
+    until("the run has begun", || bench.path("runs").join(".last").exists());
+    for (name, text) in points.iter().filter(|(_, text)| !text.is_empty()) {
+        let journal = bench.run().join(name).join("journal.ndjson");
+        until(text, || fs::read_to_string(&journal).is_ok_and(|lines| lines.contains(text)));
+        bench.host(name).inject(Fault::NoRoom);
+    }
+    let code = run.child.wait().unwrap().code();
+    assert!(matches!(code, Some(3 | 5 | 6)), "{code:?}\n{}", run.said());
+    for (name, _) in &points {
+        let report = bench.report(name);
+        let outcome = report["outcome"].as_str().unwrap();
+        assert_ne!(outcome, "done", "{name} cannot be");
+        let message = report["failure"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("spool") && message.contains("cannot be written"),
+            "{name}: {outcome}: {message}"
+        );
+        assert!(report["next"].as_array().is_some_and(|next| !next.is_empty()), "{name}: nothing to type");
+    }
+    for (name, _) in &points {
+        bench.host(name).heal(&Fault::NoRoom);
+    }
+    bench.fleet(&["resume", "last"]).ends(0);
+    for (name, _) in &points {
+        assert_eq!(bench.report(name)["outcome"], "done");
+        assert_eq!(bench.fleet(&["doctor", "--on", name]).code, Some(0), "{name}: something is left");
+    }
 }
