@@ -38,6 +38,12 @@ pub enum Fault {
     CommandHangs(String),
     /// A command that holds this text is not run and ends with exit status 1.
     CommandFails(String),
+    /// The host is started anew, once, instead of running a command that holds this text.
+    RebootsAt(String),
+    /// The host is started anew, once, after a command that holds this text has run and before its exit status is sent.
+    RebootsAfter(String),
+    /// No command can write a byte into a file any more.
+    NoRoom,
     /// Control characters on standard error of every command and in Flux's messages.
     HostileOutput,
     /// The login shell prints a banner on standard output before every command.
@@ -76,6 +82,9 @@ pub const HELP: &[(&str, &str)] = &[
     ("connection-drops-after:TEXT", "the connection is cut, once, when a command that holds TEXT has run"),
     ("command-hangs:TEXT", "a command that holds TEXT never ends"),
     ("command-fails:TEXT", "a command that holds TEXT is not run and fails"),
+    ("reboots-at:TEXT", "the host is started anew, once, before a command that holds TEXT runs"),
+    ("reboots-after:TEXT", "the host is started anew, once, when a command that holds TEXT has run"),
+    ("no-room", "no command can write a byte into a file, as on a full disk"),
     ("hostile-output", "control characters on standard error and in Flux's messages"),
     ("noisy-shell", "a banner on standard output before every command's own output"),
     ("mixed-version", "sources and namespaces of two versions are there"),
@@ -114,6 +123,9 @@ impl FromStr for Fault {
             ("connection-drops-after", at) if !at.is_empty() => Self::ConnectionDropsAfter(at.to_owned()),
             ("command-hangs", at) if !at.is_empty() => Self::CommandHangs(at.to_owned()),
             ("command-fails", at) if !at.is_empty() => Self::CommandFails(at.to_owned()),
+            ("reboots-at", at) if !at.is_empty() => Self::RebootsAt(at.to_owned()),
+            ("reboots-after", at) if !at.is_empty() => Self::RebootsAfter(at.to_owned()),
+            ("no-room", "") => Self::NoRoom,
             ("hostile-output", "") => Self::HostileOutput,
             ("noisy-shell", "") => Self::NoisyShell,
             ("mixed-version", "") => Self::MixedVersion,
@@ -148,6 +160,9 @@ impl fmt::Display for Fault {
             Self::ConnectionDropsAfter(at) => ("connection-drops-after", at.as_str()),
             Self::CommandHangs(at) => ("command-hangs", at.as_str()),
             Self::CommandFails(at) => ("command-fails", at.as_str()),
+            Self::RebootsAt(at) => ("reboots-at", at.as_str()),
+            Self::RebootsAfter(at) => ("reboots-after", at.as_str()),
+            Self::NoRoom => ("no-room", ""),
             Self::HostileOutput => ("hostile-output", ""),
             Self::NoisyShell => ("noisy-shell", ""),
             Self::MixedVersion => ("mixed-version", ""),

@@ -77,6 +77,8 @@ pub struct Host {
     timers: Mutex<BTreeSet<String>>,
     commands: Mutex<Vec<String>>,
     connections: AtomicUsize,
+    /// How often it was started anew.
+    pub(super) reboots: AtomicUsize,
     /// The SSH port.
     pub ssh: Port,
     /// The API's port.
@@ -101,6 +103,7 @@ impl Host {
             timers: Mutex::new(TIMERS.map(str::to_owned).into()),
             commands: Mutex::default(),
             connections: AtomicUsize::new(0),
+            reboots: AtomicUsize::new(0),
             ssh: Port::take()?,
             api: Port::take()?,
             spec,

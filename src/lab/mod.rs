@@ -36,6 +36,7 @@ mod refusal;
 mod release;
 mod selector;
 mod server;
+mod shell;
 mod spec;
 pub mod standin;
 mod store;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::Shutdown;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
@@ -13,12 +12,11 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{ChildStdin, Command};
+use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
 
 use super::faults::Fault;
 use super::host::Host;
-use super::write::OPERATOR;
 use crate::lock;
 use crate::ssh::frame::read_back;
 
@@ -122,6 +120,12 @@ impl Login {
             Fault::ConnectionDropsAfter(text) if line.contains(text.as_str()) => {
                 Some((Obstacle::CutAfter, Some(fault)))
             }
+            Fault::RebootsAt(text) if line.contains(text.as_str()) => {
+                Some((Obstacle::RebootBefore, Some(fault)))
+            }
+            Fault::RebootsAfter(text) if line.contains(text.as_str()) => {
+                Some((Obstacle::RebootAfter, Some(fault)))
+            }
             Fault::CommandHangs(text) if line.contains(text.as_str()) => Some((Obstacle::Hang, None)),
             Fault::CommandFails(text) if line.contains(text.as_str()) => Some((Obstacle::Fail, None)),
             _ => None,
@@ -139,6 +143,8 @@ enum Obstacle {
     None,
     CutBefore,
     CutAfter,
+    RebootBefore,
+    RebootAfter,
     Hang,
     Fail,
 }
@@ -214,10 +220,17 @@ impl Handler for Login {
             let _ = self.cutter.shutdown(Shutdown::Both);
             return Ok(());
         }
+        if obstacle == Obstacle::RebootBefore {
+            tokio::spawn(reboot(self.host.clone()));
+            return Ok(());
+        }
         session.channel_success(id)?;
         let (host, cutter) = (self.host.clone(), self.cutter.clone());
         tokio::spawn(async move {
             execute(&host, &cutter, channel, &line, obstacle).await;
+            if obstacle == Obstacle::RebootAfter {
+                reboot(host).await;
+            }
         });
         Ok(())
     }
@@ -242,26 +255,7 @@ async fn execute(
         return end(&writer, Some(1)).await;
     }
     let line = if obstacle == Obstacle::Hang { "exec sleep 86400" } else { line };
-    let home = host.folder().join("home");
-    let (user, bin) = if host.spec().sudo { (OPERATOR, "bin-operator") } else { ("root", "bin") };
-    let bin = host.folder().join(bin);
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-    let child = Command::new("/bin/sh")
-        .args(["-c", line])
-        .current_dir(&home)
-        .env_clear()
-        .env("PATH", format!("{}:{path}", bin.display()))
-        .env("HOME", &home)
-        .env("USER", user)
-        .env("LOGNAME", user)
-        .env("SHELL", "/bin/sh")
-        .env("LANG", "C.UTF-8")
-        .env("SSH_CONNECTION", "203.0.113.1 50000 203.0.113.10 22")
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let child = host.shell(line).spawn();
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {
@@ -293,6 +287,9 @@ async fn execute(
     feeder.abort();
     // Whether or not anybody listens still, the child goes on to its own end.
     let status = child.wait().await;
+    if obstacle == Obstacle::RebootAfter {
+        return;
+    }
     if obstacle == Obstacle::CutAfter {
         let _ = cutter.shutdown(Shutdown::Both);
         return;
@@ -302,6 +299,12 @@ async fn execute(
         let code =
             status.ok().map(|status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
         end(&writer, code.and_then(|code| u32::try_from(code).ok())).await;
+    }
+}
+
+async fn reboot(host: Arc<Host>) {
+    if let Err(error) = host.reboot().await {
+        tracing::error!("the lab cannot start {} anew: {error}", host.spec().name);
     }
 }
 

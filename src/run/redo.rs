@@ -113,13 +113,13 @@ impl Ground {
         journal: &mut Journal,
     ) -> std::io::Result<Result<(), Outcome>> {
         let began = Instant::now();
-        let begin = {
+        let first = {
             let mut scribe = Scribe::new(journal, &step.id, &rung.join(step_log(&step.id)))?;
             self.judge(remote, step, standing, &mut scribe).await
         };
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let id = step.id.clone();
-        let (whats, outcome) = match begin {
+        let (whats, outcome) = match first {
             Begin::Do => return self.do_step(remote, step, rung, left, journal).await,
             Begin::IsDone(what) => {
                 let text =
@@ -197,7 +197,7 @@ impl Ground {
 }
 
 /// The cause of a step that a person must settle.
-pub(crate) const ASK: &str = "ask-a-person";
+pub const ASK: &str = "ask-a-person";
 
 /// How long a cluster may take to answer whether a step was done.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20 * 60);

@@ -1,0 +1,82 @@
+//! The crash table (promise B1): every step of a migration × everything that can go wrong there. Each cell is a lab host of its own and
+//! the real program: it goes wrong at exactly that line of the journal, then `fleet resume` goes on until all is done, and the host must
+//! stand as after a run that nothing came across.
+//!
+//! A sample runs with the other tests; `tests/crash/all` runs the whole table. See `docs/reliability.md`.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+
+mod lab_support;
+
+#[path = "crash/cell.rs"]
+mod cell;
+#[path = "crash/ends.rs"]
+mod ends;
+#[path = "crash/laws.rs"]
+mod laws;
+#[path = "crash/soak.rs"]
+mod soak;
+#[path = "crash/table.rs"]
+mod table;
+
+use cell::{HOST, Place, Wrong};
+use table::{Chance, Table};
+
+/// How many cells the sample has.
+const SAMPLE: usize = 24;
+/// How many run at once: they wait more than they work.
+const AT_ONCE: usize = 4;
+
+#[test]
+fn a_run_that_is_broken_off_anywhere_ends_as_one_that_was_not() {
+    let (places, unbroken) = unbroken();
+    let seed = seed();
+    let wanted = std::env::var("FLEET_CRASH").unwrap_or_default();
+    let cells: Vec<(Place, Wrong)> = places
+        .iter()
+        .flat_map(|place| Wrong::ALL.into_iter().map(|(wrong, _)| (place.clone(), wrong)))
+        .filter(|(place, wrong)| wrong.fits(place))
+        .collect();
+    let all = cells.len();
+    let cells = match wanted.as_str() {
+        "all" => cells,
+        "" => Chance::of(seed).sample(cells, SAMPLE, |(place, wrong)| (place.name.clone(), wrong.name())),
+        // A part of the table: `to-0.7/fetch`, or `killed`, or `to-0.7/fetch: sshd away`.
+        part => cells
+            .into_iter()
+            .filter(|(place, wrong)| format!("{}: {}", place.name, wrong.name()).contains(part))
+            .collect(),
+    };
+    let table = Table::fill(cells, AT_ONCE, seed, &unbroken);
+    println!("{} of {all} cells, seed {seed}\n\n{table}", table.count());
+    assert!(table.count() > 0, "no cell is called {wanted:?}");
+    assert!(table.is_well(), "{}", table.complaints());
+}
+
+fn seed() -> u64 {
+    std::env::var("FLEET_CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
+}
+
+/// A run that nothing comes across: its steps, and how it leaves the host.
+fn unbroken() -> (Vec<Place>, ends::End) {
+    let bench = cell::bench();
+    bench.upgrade(&["--all"]).ends(0);
+    let places = table::places(&bench.journal(HOST));
+    (places, ends::End::of(bench.host(HOST)))
+}
+
+#[test]
+fn two_unbroken_runs_end_alike() {
+    let (_, one) = unbroken();
+    let (_, two) = unbroken();
+    assert_eq!(one.differs(&two), Vec::<String>::new());
+}
+
+/// `FLEET_SOAK=200` for the whole one.
+#[test]
+fn a_fleet_that_is_struck_at_every_tenth_step_ends_as_it_should() {
+    let hosts = std::env::var("FLEET_SOAK").ok().and_then(|hosts| hosts.parse().ok()).unwrap_or(4);
+    let (_, end) = unbroken();
+    let soaked = soak::soak(hosts, seed(), &end);
+    println!("seed {}\n{soaked}", seed());
+    assert_eq!(soaked.differs, Vec::<String>::new());
+}

@@ -1,0 +1,320 @@
+//! One cell of the table: one fault at one place of a run, then `fleet resume` until all is done.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use fleet::lab::{Fault, Host, HostSpec};
+
+use crate::lab_support::{Bench, acknowledging, until};
+use crate::{ends, laws};
+
+/// The name of the host of every cell: what the lab makes up of it is the same everywhere.
+pub(crate) const HOST: &str = "oak";
+/// How long one process of `fleet` may take. One needs six seconds.
+const PATIENCE: Duration = Duration::from_secs(150);
+/// How often a run is gone on with before it counts as one that never ends.
+const RESUMES: usize = 4;
+
+/// Where a fault comes: a step, or a moment beside the steps.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    /// What its first line in the journal holds.
+    pub(crate) begin: String,
+    /// What its last line holds.
+    pub(crate) end: String,
+    /// What the lines of its commands hold, and how many of those there are.
+    pub(crate) ran: (String, usize),
+}
+
+impl Place {
+    pub(crate) fn step(id: &str, ran: usize) -> Self {
+        let line = |what: &str| format!(r#""what":"{what}","step":"{id}""#);
+        Self {
+            name: id.to_owned(),
+            begin: line("step-started"),
+            end: line("step-ended"),
+            ran: (line("ran"), ran),
+        }
+    }
+
+    /// A moment that is one line: `locked`, `planned`, `finished`.
+    pub(crate) fn moment(what: &str) -> Self {
+        let line = format!(r#""what":"{what}""#);
+        Self { name: format!("({what})"), begin: line.clone(), end: line.clone(), ran: (line, 0) }
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    KilledBefore,
+    KilledAfter,
+    Torn,
+    KilledWithin,
+    KilledAtEnd,
+    CutBefore,
+    CutAfter,
+    SshdAway,
+    RebootBefore,
+    RebootAfter,
+    FullHere,
+    FullThere,
+    ApiAway,
+    Second,
+}
+
+impl Wrong {
+    /// Every fault and what the table calls it.
+    pub(crate) const ALL: [(Self, &str); 14] = [
+        (Self::KilledBefore, "killed before its line"),
+        (Self::KilledAfter, "killed after its line"),
+        (Self::Torn, "killed within its line"),
+        (Self::KilledWithin, "killed between its commands"),
+        (Self::KilledAtEnd, "killed after the effect"),
+        (Self::CutBefore, "line cut before a command"),
+        (Self::CutAfter, "line cut after a command"),
+        (Self::SshdAway, "sshd away"),
+        (Self::RebootBefore, "reboot before a command"),
+        (Self::RebootAfter, "reboot after a command"),
+        (Self::FullHere, "disk full here"),
+        (Self::FullThere, "disk full there"),
+        (Self::ApiAway, "API away"),
+        (Self::Second, "second operator"),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(wrong, _)| *wrong == self).map_or("", |(_, name)| name)
+    }
+
+    /// What the shim does, and at which line of the place.
+    fn shim(self) -> (&'static str, At) {
+        match self {
+            Self::KilledBefore => ("before", At::Begin),
+            Self::KilledAfter => ("after", At::Begin),
+            Self::Torn => ("torn", At::Begin),
+            Self::KilledWithin => ("before", At::Ran),
+            Self::KilledAtEnd => ("before", At::End),
+            Self::FullHere => ("full", At::End),
+            _ => ("hold", At::Begin),
+        }
+    }
+
+    /// Whether there is such a fault at this place.
+    pub(crate) fn fits(self, place: &Place) -> bool {
+        match self {
+            Self::KilledWithin => place.ran.1 > 0,
+            Self::KilledAtEnd => place.begin != place.end,
+            // After the last line there is no command that it could strike.
+            _ if place.name == "(finished)" => {
+                matches!(self, Self::KilledBefore | Self::KilledAfter | Self::Torn | Self::FullHere)
+            }
+            // A second operator waits at no door that is open already: the lock is not there yet, or not any more.
+            Self::Second => place.name != "(planned)" || place.begin != place.end,
+            _ => true,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Begin,
+    Ran,
+    End,
+}
+
+/// What became of a cell.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) place: String,
+    pub(crate) wrong: Wrong,
+    /// How the processes of the run ended, one after the other: an exit code, `killed`, or `hung`.
+    pub(crate) ended: Vec<String>,
+    /// What differs from an unbroken run, or was done twice.
+    pub(crate) differs: Vec<String>,
+}
+
+impl Told {
+    pub(crate) fn is_well(&self) -> bool {
+        self.differs.is_empty()
+    }
+}
+
+/// The host of a cell: small, with a source that was found suspended and an application that lacks a password, so that its plan has every
+/// step that there is.
+pub(crate) fn spec() -> HostSpec {
+    let mut spec = HostSpec::new(HOST).apps(["wordpress"]);
+    spec.source_suspended = true;
+    spec
+}
+
+/// A bench with that host, and with secrets that no chart makes again.
+pub(crate) fn bench() -> Bench {
+    let bench = Bench::new(vec![spec()]);
+    ends::make_secrets_own(bench.host(HOST));
+    bench
+}
+
+/// Lets it go wrong there and goes on until all is done. `chance` decides what is left open.
+pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End) -> Told {
+    let bench = bench();
+    let host = bench.host(HOST);
+    let gate = bench.path("gate");
+    fs::create_dir(&gate).unwrap();
+    let (does, at) = wrong.shim();
+    let (text, nth) = match at {
+        At::Begin => (&place.begin, 1),
+        At::End => (&place.end, 1),
+        At::Ran => (&place.ran.0, 1 + usize::try_from(chance).unwrap_or(0) % place.ran.1.max(1)),
+    };
+    let mut command = bench.command(&acknowledging(&["upgrade"], &["--all"]));
+    command
+        .env("LD_PRELOAD", shim())
+        .env("CRASH_DO", does)
+        .env("CRASH_AT", text)
+        .env("CRASH_NTH", nth.to_string())
+        .env("CRASH_GATE", &gate);
+    let mut differs = Vec::new();
+    let mut first = start(&bench, command, "upgrade");
+    if does == "hold" {
+        until("the held line", || gate.join("here").exists() || first.try_wait().unwrap().is_some());
+        if !gate.join("here").exists() {
+            differs.push("the place was never come to".to_owned());
+        }
+        strike(&bench, host, wrong, &gate, &mut differs);
+    }
+    let mut ended = vec![wait(first)];
+    differs.extend(laws::ahead_of_the_journal(&bench, host));
+    heal(host);
+    if does != "hold" && at != At::End && ended[0] != "killed" && wrong != Wrong::FullHere {
+        differs.push(format!("it was not struck: it ended with {}", ended[0]));
+    }
+    while ended.last().is_none_or(|last| last != "0" && last != "hung") && ended.len() <= RESUMES {
+        let command = bench.command(&["resume", "last"]);
+        ended.push(wait(start(&bench, command, &format!("resume-{}", ended.len()))));
+    }
+    if ended.last().is_none_or(|last| last != "0") {
+        differs.push(format!("never done: {}", said(&bench, ended.len() - 1)));
+    } else {
+        differs.extend(unbroken.differs(&ends::End::of(host)));
+    }
+    differs.extend(laws::broken(&bench));
+    if !differs.is_empty() || ended.iter().any(|ended| ended == "101") {
+        keep(&bench, place, wrong);
+    }
+    Told { place: place.name.clone(), wrong, ended, differs }
+}
+
+/// Does to the host, or on it, what only somebody else can, while `fleet` waits behind a line.
+fn strike(bench: &Bench, host: &Host, wrong: Wrong, gate: &Path, differs: &mut Vec<String>) {
+    let go = || fs::write(gate.join("go"), "").unwrap();
+    let next = String::new;
+    match wrong {
+        Wrong::CutBefore => host.inject(Fault::ConnectionDropsAt(next())),
+        Wrong::CutAfter => host.inject(Fault::ConnectionDropsAfter(next())),
+        Wrong::RebootBefore => host.inject(Fault::RebootsAt(next())),
+        Wrong::RebootAfter => host.inject(Fault::RebootsAfter(next())),
+        Wrong::FullThere => host.inject(Fault::NoRoom),
+        Wrong::SshdAway | Wrong::ApiAway => {
+            let (fault, seconds) =
+                if wrong == Wrong::ApiAway { (Fault::ApiAway, 3) } else { (Fault::Unreachable, 2) };
+            host.inject(fault.clone());
+            go();
+            pass(Duration::from_secs(seconds));
+            host.heal(&fault);
+        }
+        Wrong::Second => differs.extend(second(bench, host)),
+        _ => {}
+    }
+    go();
+}
+
+/// Somebody else upgrades the same host meanwhile: it must be told who holds the lock, with exit code 5.
+fn second(bench: &Bench, host: &Host) -> Option<String> {
+    let mut command = bench.command(&acknowledging(&["upgrade"], &["--all"]));
+    command.env("FLEET_RUNS", bench.path("other-runs")).env("FLEET_BACKUPS", bench.path("other-backups"));
+    let before = ends::changing(host);
+    let ended = wait(start(bench, command, "second"));
+    let text = fs::read_to_string(bench.path("second.out")).unwrap();
+    let changed = ends::changing(host).len() - before.len();
+    (ended != "5" || !text.contains("lock") || changed > 0).then(|| {
+        format!("the second operator ended with {ended} and {changed} changes: {}", last_lines(&text))
+    })
+}
+
+/// Every fault that lasts is over.
+fn heal(host: &Host) {
+    for fault in host.state().faults {
+        if fault != Fault::Unreachable {
+            host.heal(&fault);
+        }
+    }
+    // A host that is being started anew comes back by itself.
+    until("the host is back", || !host.has(&Fault::Unreachable));
+}
+
+pub(crate) fn start(bench: &Bench, mut command: Command, name: &str) -> Child {
+    let out = File::create(bench.path(&format!("{name}.out"))).unwrap();
+    command.stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap()
+}
+
+fn wait(mut child: Child) -> String {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
+        }
+        if began.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return "hung".to_owned();
+        }
+        pass(Duration::from_millis(20));
+    }
+}
+
+/// A bounded wait for other processes, on the test's own thread.
+pub(crate) fn pass(time: Duration) {
+    let ends = Instant::now() + time;
+    while Instant::now() < ends {
+        std::thread::park_timeout(ends.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn said(bench: &Bench, resumes: usize) -> String {
+    last_lines(&fs::read_to_string(bench.path(&format!("resume-{resumes}.out"))).unwrap_or_default())
+}
+
+pub(crate) fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(6)..].join(" | ")
+}
+
+/// Keeps what is left of a cell that went wrong, where `FLEET_CRASH_KEEP` names a folder.
+fn keep(bench: &Bench, place: &Place, wrong: Wrong) {
+    let Some(folder) = std::env::var_os("FLEET_CRASH_KEEP") else { return };
+    let name = format!("{}-{}", place.name, wrong.name()).replace(['/', ' '], "-");
+    let to = Path::new(&folder).join(name);
+    fs::create_dir_all(&to).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(bench.path(".")).arg(&to).status().unwrap();
+    assert!(copied.success(), "cannot keep {}", to.display());
+}
+
+/// The library between `fleet` and its disk, made once.
+fn shim() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libcrash.so");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/disk.c");
+        let made =
+            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&to).arg(from).status();
+        assert!(
+            made.is_ok_and(|status| status.success()),
+            "cc, which cargo itself needs, cannot build disk.c"
+        );
+        to
+    })
+}
