@@ -191,7 +191,7 @@ fn changed(facts: &Facts, what: usize, which: usize, flag: bool) -> Facts {
         match (what, at(volumes.len())) {
             (10, Some(at)) => drop(volumes.remove(at)),
             (11, Some(at)) => volumes[at].folder.push('x'),
-            (12, Some(at)) => volumes[at].claim = if flag { "other".to_owned() } else { String::new() },
+            (12, Some(at)) => if flag { "other" } else { "" }.clone_into(&mut volumes[at].claim),
             (13, Some(at)) => volumes[at].name.push('x'),
             (14, Some(at)) => volumes[at].used += 1_000_000_000,
             _ => {}
@@ -218,19 +218,19 @@ fn nights_changed(facts: &mut Facts, what: usize, which: usize, flag: bool) {
     {
         match what {
             22 => jobs[at].suspended = flag,
-            23 => jobs[at].schedule = "5 5 * * *".to_owned(),
+            23 => "5 5 * * *".clone_into(&mut jobs[at].schedule),
             24 => jobs[at].does = if flag { Does::ShutUpgradeController } else { Does::ResumeSource },
             25 => jobs[at].name.push('x'),
-            26 => jobs[at].zone = "UTC".to_owned(),
+            26 => "UTC".clone_into(&mut jobs[at].zone),
             _ => {}
         }
     }
     match (what, &mut facts.clock, &mut facts.timers, &mut facts.upgrades) {
-        (27, Known::Is(clock), ..) => clock.offset = "+0300".to_owned(),
-        (28, Known::Is(clock), ..) => clock.zone = "Asia/Tokyo".to_owned(),
+        (27, Known::Is(clock), ..) => "+0300".clone_into(&mut clock.offset),
+        (28, Known::Is(clock), ..) => "Asia/Tokyo".clone_into(&mut clock.zone),
         (29, _, Known::Is(timers), _) => timers.active = vec!["apt-daily.timer".to_owned()],
         (30, .., Known::Is(upgrades)) => upgrades.controller_replicas = flag.then_some(3),
-        (31, .., Known::Is(upgrades)) => upgrades.controller_namespace = "other".to_owned(),
+        (31, .., Known::Is(upgrades)) => "other".clone_into(&mut upgrades.controller_namespace),
         _ => {}
     }
 }
