@@ -160,12 +160,21 @@ fn of_nights(print: &mut Fingerprint, facts: &Facts) {
             let name = format!("nightly job {}/{}", job.namespace, job.name);
             put(print, format!("{name} schedule"), format!("{} {}", job.schedule, job.zone).trim_end());
             put(print, format!("{name} suspended"), yes(job.suspended));
+            put(print, format!("{name} does"), format!("{:?}", job.does));
         }
+    });
+    // By which clock the jobs come: what is given back depends on the hours that went by.
+    known(print, "clock", &facts.clock, |print, clock| {
+        put(print, "time zone", format!("{} {}", clock.zone, clock.offset));
+    });
+    known(print, "package timers", &facts.timers, |print, timers| {
+        put(print, "package timers", timers.active.join(", "));
     });
     known(print, "upgrade controller", &facts.upgrades, |print, upgrades| {
         let replicas =
             upgrades.controller_replicas.map_or_else(|| "none".to_owned(), |count| count.to_string());
         put(print, "replicas of the system-upgrade-controller", replicas);
+        put(print, "namespace of the system-upgrade-controller", &upgrades.controller_namespace);
     });
 }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fleet::facts::nightly::Does;
 use fleet::facts::{Facts, Known};
 use fleet::fingerprint;
 use fleet::inventory::Cluster;
@@ -190,29 +191,58 @@ fn changed(facts: &Facts, what: usize, which: usize, flag: bool) -> Facts {
         match (what, at(volumes.len())) {
             (10, Some(at)) => drop(volumes.remove(at)),
             (11, Some(at)) => volumes[at].folder.push('x'),
-            (12, Some(at)) => volumes[at].claim = if flag { "other".to_owned() } else { String::new() },
+            (12, Some(at)) => if flag { "other" } else { "" }.clone_into(&mut volumes[at].claim),
             (13, Some(at)) => volumes[at].name.push('x'),
             (14, Some(at)) => volumes[at].used += 1_000_000_000,
             _ => {}
         }
     }
+    nights_changed(&mut facts, what, which, flag);
     match (what, flag) {
         (15, _) => facts.volumes = Known::not("no answer"),
         (16, _) => facts.flux = Known::not("no answer"),
         (17, _) => facts.secrets = Known::not("no answer"),
+        (18, _) => facts.clock = Known::not("no answer"),
+        (19, _) => facts.timers = Known::not("no answer"),
+        (20, _) => facts.upgrades = Known::not("no answer"),
+        (21, _) => facts.nightly = Known::not("no answer"),
         _ => {}
     }
     facts
 }
 
+/// The same for what cluster and host do by themselves.
+fn nights_changed(facts: &mut Facts, what: usize, which: usize, flag: bool) {
+    if let Known::Is(jobs) = &mut facts.nightly
+        && let Some(at) = which.checked_rem(jobs.len())
+    {
+        match what {
+            22 => jobs[at].suspended = flag,
+            23 => "5 5 * * *".clone_into(&mut jobs[at].schedule),
+            24 => jobs[at].does = if flag { Does::ShutUpgradeController } else { Does::ResumeSource },
+            25 => jobs[at].name.push('x'),
+            26 => "UTC".clone_into(&mut jobs[at].zone),
+            _ => {}
+        }
+    }
+    match (what, &mut facts.clock, &mut facts.timers, &mut facts.upgrades) {
+        (27, Known::Is(clock), ..) => "+0300".clone_into(&mut clock.offset),
+        (28, Known::Is(clock), ..) => "Asia/Tokyo".clone_into(&mut clock.zone),
+        (29, _, Known::Is(timers), _) => timers.active = vec!["apt-daily.timer".to_owned()],
+        (30, .., Known::Is(upgrades)) => upgrades.controller_replicas = flag.then_some(3),
+        (31, .., Known::Is(upgrades)) => "other".clone_into(&mut upgrades.controller_namespace),
+        _ => {}
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     /// Promise M5: nothing that decides over the steps is missing in what a stored plan is compared by. Sizes and times may differ.
     #[test]
     fn where_the_steps_would_be_others_the_fingerprint_is_another(
         case in any::<prop::sample::Index>(),
-        what in 0_usize..18,
+        what in 0_usize..32,
         which in any::<usize>(),
         flag in any::<bool>(),
         path in prop::bool::weighted(0.1),
