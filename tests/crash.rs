@@ -59,7 +59,12 @@ fn seed() -> u64 {
 /// A run that nothing comes across: its steps, and how it leaves the host.
 fn unbroken() -> (Vec<Place>, ends::End) {
     let bench = cell::bench();
+    let held = ends::held(bench.host(HOST));
     bench.upgrade(&["--all"]).ends(0);
+    let now = ends::held(bench.host(HOST));
+    for (what, state) in held {
+        assert!(now.get(&what).is_none_or(|now| *now == state), "{what} was {state} and is {now:?}");
+    }
     let places = table::places(&bench.journal(HOST));
     (places, ends::End::of(bench.host(HOST)))
 }
