@@ -114,6 +114,12 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     )
 }
 
+/// Whether something could not be written because the disk, or what this user may have of it, is full.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Puts a folder's names on disk.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()

@@ -4,6 +4,7 @@
 //! SHA-256 of the line as it would stand without it. The first line also tells the version of this form and the `fleet` that wrote it.
 //! Every line is on disk (`fdatasync`) before [`Journal::record`] returns.
 
+mod ballast;
 mod read;
 mod tail;
 
@@ -18,7 +19,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::event::{Event, What};
-use crate::files::{sync_folder, write_new};
+use crate::files::{is_full, sync_folder, write_new};
+pub use ballast::Ballast;
 pub use read::{FORMAT, JournalError, Lines, line, number, read};
 pub use tail::Tail;
 
@@ -29,8 +31,12 @@ pub struct Journal {
     file: File,
     cluster: String,
     seq: u64,
+    /// Bytes of all whole lines.
+    length: u64,
     listener: Option<UnboundedSender<Event>>,
     pending: Pending,
+    /// The run's, where it was laid when this was opened.
+    ballast: Option<Ballast>,
 }
 
 /// Lines that are on disk here and not yet on the host: whoever sends the host its next command sends them along, so that the host keeps
@@ -68,8 +74,10 @@ impl Journal {
             file,
             cluster: cluster.to_owned(),
             seq: 0,
+            length: 0,
             listener,
             pending: Pending::default(),
+            ballast: laid(path),
         })
     }
 
@@ -98,8 +106,16 @@ impl Journal {
         let pending = Pending::default();
         pending.lock().extend(lines.events.iter().map(|event| event.seq).zip(lines.whole));
         let seq = lines.events.last().map_or(0, |event| event.seq);
-        let journal =
-            Self { path: path.to_owned(), file, cluster: cluster.to_owned(), seq, listener, pending };
+        let journal = Self {
+            path: path.to_owned(),
+            file,
+            cluster: cluster.to_owned(),
+            seq,
+            length: (text.len() - lines.torn.len()) as u64,
+            listener,
+            pending,
+            ballast: laid(path),
+        };
         Ok((journal, lines.events))
     }
 
@@ -107,6 +123,13 @@ impl Journal {
     #[must_use]
     pub fn pending(&self) -> Pending {
         self.pending.clone()
+    }
+
+    /// Whether the disk was full, here or under another journal of the run: what is under way can still be written down, and nothing new is
+    /// to be begun.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.ballast.as_ref().is_some_and(|ballast| !ballast.is_there())
     }
 
     /// Writes an event to disk, then tells the listener.
@@ -122,7 +145,17 @@ impl Journal {
             .map(|(seq, what)| Event { seq, at, cluster: self.cluster.clone(), what })
             .collect();
         let lines: String = events.iter().map(line).collect::<io::Result<_>>()?;
-        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
+        let written = match self.append(&lines) {
+            // Another journal of the run may have given the ballast up just now: there is room for this one, too.
+            Err(error) if is_full(&error) => match &self.ballast {
+                Some(ballast) => {
+                    ballast.give_up();
+                    self.append(&lines)
+                }
+                None => Err(error),
+            },
+            written => written,
+        };
         written.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write the journal {}: {error}", self.path.display()))
         })?;
@@ -136,6 +169,24 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+impl Journal {
+    /// Writes lines whole or not at all: what was written of them is cut off again.
+    fn append(&mut self, lines: &str) -> io::Result<()> {
+        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.length += lines.len() as u64,
+            Err(_) => self.file.set_len(self.length)?,
+        }
+        written
+    }
+}
+
+/// The ballast of the run that a journal belongs to, if it was laid.
+fn laid(journal: &Path) -> Option<Ballast> {
+    let ballast = Ballast::of(journal.parent()?.parent()?);
+    ballast.is_there().then_some(ballast)
 }
 
 /// Puts a torn line beside its journal, under a name that is free.

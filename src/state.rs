@@ -7,6 +7,7 @@
 //! runs/<run id>/control                               what another terminal asks of that process
 //! runs/<run id>/plan.json                             the plan file, where one is carried out
 //! runs/<run id>/report.{md,json}                      the fleet's summary
+//! runs/<run id>/ballast                               room for the journals' ends where the disk is full, while the run goes on
 //! runs/<run id>/<cluster>/journal.ndjson              the cluster's events
 //! runs/<run id>/<cluster>/report.{md,json}
 //! runs/<run id>/<cluster>/<rung>/{plan,before,after}.json

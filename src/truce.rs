@@ -243,27 +243,27 @@ pub fn to_hold(truce: &plan::Truce, seen: &Seen) -> Vec<Thing> {
 /// Looks at the things. Changes nothing.
 #[must_use]
 pub fn look(things: &[Thing]) -> Command {
-    script("look", things)
+    script("look", things.iter())
 }
 
 /// Holds them.
 #[must_use]
 pub fn hold(things: &[Thing]) -> Command {
-    script("hold", things)
+    script("hold", things.iter())
 }
 
-/// Gives them back as they were found.
+/// Gives them back as they were found, the last first: cron jobs are resumed when everything that they act on is as it should be.
 #[must_use]
 pub fn give_back(things: &[Thing]) -> Command {
-    script("back", things)
+    script("back", things.iter().rev())
 }
 
-fn script(mode: &'static str, things: &[Thing]) -> Command {
+fn script<'a>(mode: &'static str, things: impl Iterator<Item = &'a Thing>) -> Command {
     Command::new("sh -c")
         .arg(SCRIPT)
         .arg(NAME)
         .arg(mode)
-        .args(things.iter().flat_map(Thing::words))
+        .args(things.flat_map(Thing::words))
         .deadline(ALLOWED)
 }
 
@@ -330,7 +330,7 @@ fn read_things(undo: &str) -> Option<Vec<Thing>> {
         return Some(Vec::new());
     }
     let words: Vec<&str> = undo.strip_prefix("' fleet-truce back")?.split_whitespace().collect();
-    words.chunks(5).map(Thing::read).collect()
+    words.chunks(5).rev().map(Thing::read).collect()
 }
 
 /// What the script said of each thing.

@@ -4,9 +4,15 @@
 
 mod lab_support;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Mutex;
 
-use fleet::lab::{HostSpec, Power};
+use fleet::event::{Left, Outcome, What};
+use fleet::journal;
+use fleet::lab::{Host, HostSpec, Power};
 use fleet::state::RunFolder;
 use lab_support::{Bench, UnderWay, acknowledging, replace_program, until};
 use rustix::process::Signal;
@@ -22,17 +28,22 @@ struct Waiting {
     other: String,
 }
 
+/// Lets the host's copy wait for the file `gate`, having made the file `copying`.
+fn hold_the_copy(bench: &Bench, host: &Host) {
+    let script = format!(
+        "[ \"$1\" = -C ] && : >'{}' && until [ -e '{}' ] || [ ! -d '{}' ]; do sleep 0.05; done\nexec \"$real\" \"$@\"",
+        host.folder().join("copying").display(),
+        bench.path("gate").display(),
+        host.folder().display()
+    );
+    replace_program(host, "tar", &script);
+}
+
 impl Waiting {
     fn new(more: &[&str]) -> Self {
         let bench = Bench::new(vec![HostSpec::new("one"), HostSpec::new("two")]);
         for host in bench.lab.hosts() {
-            let script = format!(
-                "[ \"$1\" = -C ] && : >'{}' && until [ -e '{}' ] || [ ! -d '{}' ]; do sleep 0.05; done\nexec \"$real\" \"$@\"",
-                host.folder().join("copying").display(),
-                bench.path("gate").display(),
-                host.folder().display()
-            );
-            replace_program(host, "tar", &script);
+            hold_the_copy(&bench, host);
         }
         let run = UnderWay::start(&bench, &acknowledging(&["upgrade", "--all"], more));
         let copying = |name: &str| bench.host(name).folder().join("copying").exists();
@@ -177,4 +188,125 @@ fn a_run_whose_process_is_gone_is_told_as_unfinished_with_what_goes_on_with_it()
     assert!(ran.out.contains("is not running, unfinished. To go on with it: fleet resume"), "{}", ran.out);
     assert!(waiting.bench.fleet(&["runs"]).ends(0).out.contains("unfinished"));
     waiting.open_the_gate();
+}
+
+/// How many hosts get their signal at once: each is a whole upgrade.
+const AT_ONCE: usize = 4;
+/// A run writes about a hundred lines; every so many-th gets its signal, and with `FLEET_EVERY_LINE` set, each.
+const EVERY: usize = 10;
+const LINES: usize = 105;
+
+/// The lines of a journal that is being written.
+fn lines(journal: &Path) -> usize {
+    fs::read(journal).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
+}
+
+/// Begins an upgrade of one host, sends the signal when its journal has so many lines, and looks at what became of it.
+fn signalled_at(bench: &Bench, name: &str, line: usize, signal: Signal) -> String {
+    let runs = bench.path(&format!("runs-{name}"));
+    let words = ["upgrade", "--on", name, "--runs", runs.to_str().unwrap()];
+    let mut run = UnderWay::start(bench, &acknowledging(&words, &[]));
+    let folder = || {
+        let mut folders = fs::read_dir(&runs).ok()?.map(|entry| entry.unwrap().path());
+        folders.find(|path| path.is_dir())
+    };
+    let journal = || folder().map_or_else(PathBuf::new, |run| run.join(name).join("journal.ndjson"));
+    let mut ended = None;
+    until("the line is written, or the run is over", || {
+        ended = run.child.try_wait().unwrap();
+        ended.is_some() || lines(&journal()) >= line
+    });
+    if ended.is_none() {
+        run.signal(signal);
+    }
+    let code = run.child.wait().unwrap().code();
+    let said = format!("{name}, line {line}, {signal:?}: exit code {code:?}\n{}", run.said());
+    let events = journal::read(&journal()).unwrap_or_else(|error| panic!("{said}\n{error}"));
+    let Some(What::Finished { outcome }) = events.last().map(|event| &event.what) else {
+        panic!("no end is written: {said}")
+    };
+    match outcome {
+        Outcome::Done => assert_eq!(code, Some(0), "{said}"),
+        Outcome::Interrupted { state: Left::Clean } => assert_eq!(code, Some(7), "{said}"),
+        outcome => panic!("{outcome:?}: {said}"),
+    }
+    assert!(folder().unwrap().join("report.md").exists(), "no report: {said}");
+    let host = bench.host(name);
+    assert_eq!(host.state().power, Power::Running, "k3s stands still: {said}");
+    assert!(!host.folder().join("spool/lock").exists(), "the lock is not given back: {said}");
+    let doctor = bench.fleet(&["doctor", "--on", name]);
+    assert_eq!(doctor.code, Some(0), "something temporary is left: {said}\n{}", doctor.out);
+    outcome.as_str().to_owned()
+}
+
+#[test]
+fn a_signal_at_any_line_ends_the_run_at_a_safe_point_with_nothing_temporary_left() {
+    let every = if std::env::var_os("FLEET_EVERY_LINE").is_some() { 1 } else { EVERY };
+    let points: Vec<usize> = (1..=LINES).step_by(every).collect();
+    let name = |line: usize| format!("at-{line:03}");
+    let bench = Bench::new(points.iter().map(|line| HostSpec::new(&name(*line))).collect());
+    let waiting = Mutex::new(points.into_iter());
+    let outcomes = Mutex::new(BTreeMap::<String, usize>::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(line) = waiting.lock().unwrap().next() else { return };
+                    let signal = if line % 2 == 0 { Signal::TERM } else { Signal::INT };
+                    let outcome = signalled_at(&bench, &name(line), line, signal);
+                    *outcomes.lock().unwrap().entry(outcome).or_default() += 1;
+                }
+            });
+        }
+    });
+    let outcomes = outcomes.into_inner().unwrap();
+    assert_eq!(outcomes.keys().collect::<Vec<_>>(), ["done", "interrupted"], "{outcomes:?}");
+}
+
+/// A terminal of its own with the run in it, as `script` makes one; closing it is killing `script`.
+#[test]
+fn a_terminal_that_is_closed_stops_the_run_at_a_safe_point_and_breaks_nothing() {
+    let bench = Bench::new(vec![HostSpec::new("one"), HostSpec::new("two")]);
+    for host in bench.lab.hosts() {
+        hold_the_copy(&bench, host);
+    }
+    let (code, words) = (bench.path("code"), acknowledging(&["upgrade", "--all", "--parallel", "1"], &[]));
+    // The shell does what a login shell does when its terminal is gone, and outlives it to tell how the run ended.
+    let line = format!(
+        "'{}' {} & run=$!; trap \"kill -HUP $run\" HUP; wait $run; wait $run; echo $? >'{}.new'; mv '{}.new' '{}'",
+        env!("CARGO_BIN_EXE_fleet"),
+        words.join(" "),
+        code.display(),
+        code.display(),
+        code.display()
+    );
+    let mut places = bench.command(&[]);
+    places.env("FLEET_LOG", "debug").env("TERM", "xterm").env("SHELL", "/bin/sh");
+    let mut script = std::process::Command::new("script");
+    script
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    script.current_dir(places.get_current_dir().unwrap());
+    script.env_clear().envs(places.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut script = script.spawn().unwrap();
+    let copying = |name: &str| bench.host(name).folder().join("copying").exists();
+    until("a host is in its copy", || copying("one") || copying("two"));
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let run = bench.run();
+    until("the run knows that its terminal is gone", || {
+        fs::read_to_string(run.join("control")).is_ok_and(|text| text.contains("a closed terminal"))
+    });
+    fs::write(bench.path("gate"), "").unwrap();
+    until("the run is over", || code.exists());
+    assert_eq!(fs::read_to_string(&code).unwrap().trim(), "7");
+    for name in ["one", "two"] {
+        assert_eq!(bench.report(name)["outcome"], "interrupted");
+        let events = bench.journal(name);
+        assert!(matches!(events.last().unwrap().what, What::Finished { .. }));
+        assert_eq!(bench.host(name).state().power, Power::Running);
+    }
+    assert!(run.join("report.md").exists());
 }

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use fleet::event::{StepEnd, What};
 use fleet::lab::{Fault, HostSpec};
-use lab_support::{Bench, Ran, acknowledging, control, files, holds, until};
+use lab_support::{Bench, Ran, acknowledging, control, files, holds, run, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -331,4 +331,17 @@ fn ctrl_c_twice_lets_go_and_what_was_sent_is_in_doubt() {
     assert!(out.contains("1 host, in doubt: a") && out.contains("1 host, not begun: b"), "{out}");
     bench.fleet(&["report", "last"]).ends(6);
     fs::write(bench.path("gate"), "").unwrap();
+}
+
+#[test]
+fn a_path_that_is_no_text_may_be_typed_and_is_written_down_as_far_as_it_is() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bench = Bench::new(vec![HostSpec::new("away").fault(Fault::Unreachable)]);
+    let runs = bench.path("").join(std::ffi::OsStr::from_bytes(b"runs-\xff"));
+    let mut command = bench.command(&["exec", "--all", "--runs"]);
+    run(command.arg(&runs).args(["--", "true"])).ends(3);
+    let folder = fs::read_dir(&runs).unwrap().next().unwrap().unwrap().path();
+    let written: Value = serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
+    let typed = written["typed"].as_array().unwrap();
+    assert!(typed.iter().any(|word| word.as_str().unwrap().ends_with("/runs-\u{fffd}")), "{written}");
 }

@@ -43,7 +43,7 @@ async fn asked(remote: &impl Remote, question: &Question) -> Answer {
 
 async fn taken(remote: &impl Remote, lock: &Lock) -> u64 {
     match asked(remote, &lock.take()).await {
-        Answer::Taken { number, .. } => number,
+        Answer::Taken { number } => number,
         other => panic!("{other:?}"),
     }
 }
@@ -72,8 +72,8 @@ async fn race(one: &Session, other: &Session, spool: &str, rounds: u64) {
         let questions = [locks[0].take(), locks[1].take()];
         let (first, second) = tokio::join!(asked(one, &questions[0]), asked(other, &questions[1]));
         let (winner, number, told) = match (first, second) {
-            (Answer::Taken { number, .. }, Answer::Held(told)) => (0, number, told),
-            (Answer::Held(told), Answer::Taken { number, .. }) => (1, number, told),
+            (Answer::Taken { number }, Answer::Held(told)) => (0, number, told),
+            (Answer::Held(told), Answer::Taken { number }) => (1, number, told),
             both => panic!("round {round}: {both:?}"),
         };
         won[winner] += 1;

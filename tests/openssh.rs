@@ -242,7 +242,9 @@ fn when_the_server_dies_in_the_middle_of_the_copy_the_watchdog_starts_k3s_again(
 
     // Nobody is left who could start k3s, but for the watchdog: armed, with a lease of minutes.
     assert_eq!(site.host("acme").state().power, Power::Stopped);
-    let [lease] = find(&folder.join("spool"), "lease").try_into().unwrap();
+    let mut leases = find(&folder.join("spool"), "lease");
+    leases.retain(|lease| lease.display().to_string().contains("/timer-k3s-"));
+    let [lease] = leases.try_into().unwrap();
     let watchdog = lease.parent().unwrap().to_owned();
     let pid = fs::read_to_string(watchdog.join("pid")).unwrap();
     let alive = || {

@@ -43,7 +43,7 @@ pub(super) async fn run(cli: &Cli, args: &ApplyArgs) -> Result<Exit, Trouble> {
         limits: Limits::from(&args.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
-        typed: std::env::args().collect(),
+        typed: super::typed(),
         stored: Some(Stored { file, used, plans: chosen.plans, refused: chosen.refused }),
     })
     .await?;

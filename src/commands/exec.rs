@@ -29,8 +29,7 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
     let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
     let names: Vec<String> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
     let mut told = Told::listen()?;
-    let (folder, _lock) =
-        begin_run(&cli.runs, std::env::args().collect(), None, names.clone(), Vec::new(), None)?;
+    let (folder, _lock) = begin_run(&cli.runs, super::typed(), None, names.clone(), Vec::new(), None)?;
 
     let (listener, events) = unbounded_channel();
     let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));

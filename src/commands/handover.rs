@@ -32,7 +32,7 @@ pub(super) async fn take_over(
         return Err(Trouble::usage(format!("{} is no run's id", printable(&args.run))));
     };
     let brought = bring(clusters, &id, caps, &Arc::clone(&network)).await;
-    let rebuilt = rebuild(brought, &cli.runs, &cli.backups, std::env::args().collect())?
+    let rebuilt = rebuild(brought, &cli.runs, &cli.backups, super::typed())?
         .map_err(|failure| Trouble::usage(format!("run {id}: {}. See {}", failure.message, failure.read)))?;
     output::print(&told(&id, &rebuilt)?)?;
     let all = rebuilt.left_out.values().all(Option::is_none);

@@ -115,7 +115,7 @@ async fn break_one(cli: &Cli, args: &LockBreakArgs) -> Result<Exit, Trouble> {
         )));
     };
     let (folder, _lock) =
-        begin_run(&cli.runs, std::env::args().collect(), None, vec![cluster.name.clone()], Vec::new(), None)?;
+        begin_run(&cli.runs, super::typed(), None, vec![cluster.name.clone()], Vec::new(), None)?;
     let mut journal = Journal::create(&folder.cluster(&cluster.name)?.journal(), &cluster.name, None)?;
     journal.record(What::Begun { address: cluster.login() })?;
     let outcome = match Network::new(Limits::default()).connect(&cluster.host).await {

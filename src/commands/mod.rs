@@ -63,3 +63,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     };
     exit::close(result)
 }
+
+/// What was typed, for the record; a word that is no text (a path may be so) as far as it is.
+fn typed() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
+}

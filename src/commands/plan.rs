@@ -100,7 +100,7 @@ pub(super) fn file(
         expires_at: made_at.checked_add(good_for).map_err(Trouble::internal)?,
         by: upgrade::operator(),
         fleet: env!("CARGO_PKG_VERSION").to_owned(),
-        typed: std::env::args().collect(),
+        typed: super::typed(),
         target,
         acknowledged,
         clusters,

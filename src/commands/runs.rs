@@ -21,6 +21,8 @@ struct Row {
     started: Option<Timestamp>,
     by: Option<String>,
     target: Option<String>,
+    #[serde(skip)]
+    aim: Option<String>,
     clusters: usize,
     outcomes: BTreeMap<Ending, usize>,
     /// Whether an end is written for every cluster.
@@ -63,6 +65,7 @@ fn told(id: String, fleet: &FleetReport, folder: &RunFolder) -> Row {
         started: Some(fleet.run.started),
         by: Some(fleet.run.by.clone()),
         target: fleet.run.target.map(|target| target.to_string()),
+        aim: Some(fleet.run.aim()),
         clusters: fleet.clusters.len(),
         outcomes: fleet.counts(),
         finished: fleet.is_finished(),
@@ -78,6 +81,7 @@ fn untold(id: String, error: &std::io::Error) -> Row {
         started: None,
         by: None,
         target: None,
+        aim: None,
         clusters: 0,
         outcomes: BTreeMap::new(),
         finished: false,
@@ -94,7 +98,7 @@ fn table(rows: &[Row], look: screen::Look) -> String {
             row.id.clone(),
             row.started.map_or_else(|| "-".to_owned(), screen::moment),
             row.by.clone().unwrap_or_else(|| "-".to_owned()),
-            row.target.clone().unwrap_or_else(|| if row.trouble.is_none() { "exec" } else { "-" }.to_owned()),
+            row.target.clone().or_else(|| row.aim.clone()).unwrap_or_else(|| "-".to_owned()),
             row.clusters.to_string(),
             row.trouble.clone().unwrap_or_else(|| row.said.clone()),
             state.to_owned(),

@@ -13,6 +13,7 @@ use super::stop::{Reins, Told, until_let_go};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
 use crate::event::{Event, Failure, Outcome, What};
+use crate::files::is_full;
 use crate::form;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
@@ -63,7 +64,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
         limits: Limits::from(&args.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
-        typed: std::env::args().collect(),
+        typed: super::typed(),
         stored: None,
     })
     .await?;
@@ -123,7 +124,11 @@ pub(super) async fn work(
     let results =
         until_let_go(work, Reins { told: &mut told, run: folder, stop: &stop, pause: &pause, news }).await;
 
-    let fleet = crate::report::write(folder)?;
+    let fleet = match crate::report::write(folder) {
+        // The journals are the truth: the report can be made again when there is room.
+        Err(error) if is_full(&error) => crate::report::read(folder)?,
+        written => written?,
+    };
     output::print(&screen::render(&fleet, folder.path(), screen::Look::of_stdout()))?;
     let Some(results) = results else { return Ok(Exit::Interrupted) };
     untroubled(results)?;

@@ -29,6 +29,7 @@ timer() {
     if [ -e "$1/undone" ]; then echo undone
     elif [ -e "$1/gave-up" ]; then echo gave-up
     elif [ -e "$1/disarmed" ]; then echo disarmed
+    elif [ ! -e "$1/pid" ]; then echo arming
     elif [ -z "$lives" ]; then echo dead
     elif [ -e "$1/fired" ]; then echo firing
     else echo armed $left; fi
@@ -148,7 +149,7 @@ impl Leftovers {
     fn leftover(&self, kind: &str, id: &str, age: u64, state: &str) -> Option<Leftover> {
         let (kind, (now, state)) = match kind {
             "job" => (Kind::Job, of_job(&State::read(state), age)),
-            "timer" => (Kind::Timer, of_timer(state)),
+            "timer" => (Kind::Timer, of_timer(state, age)),
             _ => return None,
         };
         let id = super::plain(id);
@@ -168,8 +169,11 @@ fn of_job(state: &State, age: u64) -> (Now, String) {
     (now, state.to_string())
 }
 
-fn of_timer(state: &str) -> (Now, String) {
+fn of_timer(state: &str, age: u64) -> (Now, String) {
     let (now, said) = match state {
+        // The change is made only after the timer was seen.
+        "arming" if age > STARTS_WITHIN => (Now::Over, "never armed: the change was not made"),
+        "arming" => (Now::Alive, "being armed"),
         "undone" => (Now::Over, "fired: the change is undone"),
         "disarmed" => (Now::Over, "disarmed"),
         "firing" => (Now::Alive, "fired: the change is being undone"),
@@ -257,6 +261,32 @@ mod tests {
         assert_eq!((found[0].run.as_str(), found[0].step.as_str()), ("r", "s"));
         assert!(found[0].clean().is_none() && found[1].clean().is_some());
         assert!(found[2].clean().is_none() && found[3].clean().is_none());
+    }
+
+    #[test]
+    fn a_timer_that_was_never_armed_has_nothing_to_undo() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("timer-fixed/started")).unwrap();
+        let asked = Leftovers::on(folder.path().to_str().unwrap());
+        let command = asked.command();
+        let output = std::process::Command::new("sh").arg("-c").arg(command.line()).output().unwrap();
+        let found = |text: &str| {
+            let stdout = text.as_bytes().to_vec();
+            asked.read(&Output { exit: Exit::Code(0), stdout, stderr: Vec::new(), dropped: 0 }).unwrap().0
+        };
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(found(&text)[0].now, Now::Alive, "{text}");
+        // Minutes later.
+        let later: Vec<String> = text
+            .lines()
+            .map(|line| match line.split_once(" timer fixed ") {
+                Some((mark, _)) => format!("{mark} timer fixed 600 arming"),
+                None => line.to_owned(),
+            })
+            .collect();
+        let later = found(&later.join("\n"));
+        assert_eq!((later[0].now, later[0].by_hand()), (Now::Over, None), "{later:?}");
+        assert!(later[0].clean().is_some());
     }
 
     #[test]

@@ -76,11 +76,13 @@ read -r up _ </proc/uptime && echo $((${up%.*} + $1)) >"$d/lease.$$" && echo "$1
 [ ! -e "$d/fired" ] || { echo "the timer has fired" >&2; exit 3; }"#;
 
 /// Arms it once. `$1` its folder, `$2` seconds of the first lease, `$3` its limits, `$4` the loop, `$5` what renews, `$6` the undo, `$7` its
-/// unit. A folder with a name that a unit would have to quote gets a loop alone.
+/// unit. A folder with a name that a unit would have to quote gets a loop alone. One that was left half armed (a power cut) is armed anew:
+/// who began that is gone by then, for he waits 10 s for the loop.
 const ARM: &str = r#"
 umask 077
 d=$1 unit=/etc/systemd/system/$7.service
 mkdir -p "$d" && put renew "$5" && sh "$d/renew" "$2" || exit 1
+[ -s "$d/pid" ] || [ -z "$(find "$d/started" -prune -mmin +2 2>/dev/null)" ] || rmdir "$d/started"
 if mkdir "$d/started" 2>/dev/null; then
     put undo "$6" && put limits "$3" && put path "$PATH" && put boot "$(cat /proc/sys/kernel/random/boot_id)" && put loop "$4" || exit 1
     case $d in *[!A-Za-z0-9/._-]*) named= ;; *) named=1 ;; esac
@@ -229,4 +231,27 @@ pub(super) fn disarm(folder: &str, unit: &str) -> Command {
 
 fn says(output: &Output, what: &str) -> bool {
     output.text().lines().any(|line| line == what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_that_was_left_half_armed_is_armed_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        // A path with blanks gets no unit: nothing of this machine is touched.
+        let spool = folder.path().join("the spool");
+        let started = spool.join("timer-fixed/started");
+        std::fs::create_dir_all(&started).unwrap();
+        let begun = std::time::SystemTime::now() - Duration::from_secs(600);
+        std::fs::File::open(&started).unwrap().set_modified(begun).unwrap();
+        let timer = Timer::new(spool.to_str().unwrap(), "fixed", &Command::new("true"));
+        let hour = Duration::from_secs(3600);
+        for command in [timer.arm(hour, hour), timer.is_waiting(), timer.disarm()] {
+            let status = std::process::Command::new("sh").arg("-c").arg(command.line()).status().unwrap();
+            assert!(status.success(), "{status}: {command}");
+        }
+        assert!(!spool.exists());
+    }
 }

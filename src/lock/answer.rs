@@ -30,8 +30,6 @@ pub enum Answer {
     Taken {
         /// The fencing number.
         number: u64,
-        /// Who began to change the cluster last, before.
-        changed: Option<Changed>,
     },
     /// Nobody has it.
     Free,
@@ -43,15 +41,6 @@ pub enum Answer {
     Broken(Held),
     /// The host cannot keep a lock; why.
     Cannot(String),
-}
-
-/// Who began to change a cluster last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    /// The fencing number.
-    pub number: u64,
-    /// The run.
-    pub run: String,
 }
 
 /// A lock that somebody has.
@@ -180,11 +169,7 @@ impl Question {
         match *words.as_slice() {
             ["free"] => Ok(Answer::Free),
             ["released"] => Ok(Answer::Released),
-            ["taken", n] => Ok(Answer::Taken { number: number(n)?, changed: None }),
-            ["taken", n, by, run] => {
-                let changed = Some(Changed { number: number(by)?, run: shown(run) });
-                Ok(Answer::Taken { number: number(n)?, changed })
-            }
+            ["taken", n] => Ok(Answer::Taken { number: number(n)? }),
             ["held", kind, seconds] => Ok(Answer::Held(held(kind, seconds)?)),
             ["broken", kind, seconds] => Ok(Answer::Broken(held(kind, seconds)?)),
             ["cannot", ..] => Ok(Answer::Cannot(shown(&words[1..].join(" ")))),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use answer::{Answer, Changed, Held, Holder, Idle, Question, Unreadable};
+pub use answer::{Answer, Held, Holder, Idle, Question, Unreadable};
 
 use crate::remote::{Command, Output, printable};
 use script::{BREAK, COMMON, GUARD, LOOK, RELEASE, TAKE, THEN, UNGUARDED};

@@ -80,9 +80,7 @@ trap 'rm -f "$s/lock.$$"' EXIT
         if [ -n "$again" ]; then mv -f "$s/lock.$$" "$s/lock"; else ln "$s/lock.$$" "$s/lock"; fi
 } 2>/dev/null || cannot "$s cannot be written; its disk: $(df -Pk "$s" | tail -n 1)"
 for f in "$s"/beat.*; do [ "$f" = "$s/beat.$n" ] || rm -f "$f"; done
-changed=
-{ read -r changed <"$s/changed"; } 2>/dev/null
-say taken $n "$changed"
+say taken $n
 "#;
 
 /// Gives it back. `$3` number, `$4` run.
@@ -104,7 +102,10 @@ alone
 if whole; then seen=$number; else seen=- run=-; fi
 lives() { idle; [ $kind != none ] && [ $age -lt "$1" ]; }
 if [ "$seen" != "$3" ] || lives "$4"; then tell held; exit 0; fi
-log() { printf '%s %s %s the lock %s of run %s (%s %s s): %s\n' "$1" "$2" "$3" "$seen" "$run" $kind $age "$4" >>"$s/locks.log"; }
+log() {
+    case $kind in since) life="no sign of life for $age s" ;; anew) life="started anew $age s ago" ;; *) life="no sign of life" ;; esac
+    printf '%s %s %s the lock %s of run %s (%s): %s\n' "$1" "$2" "$3" "$seen" "$run" "$life" "$4" >>"$s/locks.log"
+}
 log "$7" "$5" broke "$6" || cannot "$s/locks.log cannot be written"
 mv "$s/lock" "$s/lock.broken" || cannot "$s/lock cannot be moved"
 if lives "$4"; then
@@ -139,5 +140,5 @@ pub(super) const GUARD: &str = concat!(
 /// What stands between the guard and the command.
 pub(super) const THEN: &str = ") || exit;";
 
-/// What a keeper of a job does at its start (`jobs/keeper.rs`): a job of a lock that is broken does not begin.
+/// How a guard ends that did not let its command run.
 pub(super) const UNGUARDED: u32 = 97;

@@ -41,7 +41,7 @@ fn answer(question: &Question) -> Answer {
 
 fn taken(lock: &Lock) -> u64 {
     match answer(&lock.take()) {
-        Answer::Taken { number, .. } => number,
+        Answer::Taken { number } => number,
         other => panic!("{other:?}"),
     }
 }
@@ -176,8 +176,6 @@ fn a_guard_shows_life_keeps_the_journal_and_hands_on_the_input() {
     assert!(run(guarded.command()).success());
     assert_eq!(fs::read_to_string(&journal).unwrap(), format!("{}\n{}", first.concat(), more[0]));
     assert_eq!(fs::read_to_string(folder.path().join("changed")).unwrap(), "1 r1\n");
-    let Answer::Taken { changed, .. } = answer(&one.take()) else { panic!("ours") };
-    assert_eq!(changed, Some(Changed { number: 1, run: "r1".into() }));
 }
 
 #[test]

@@ -32,6 +32,11 @@ impl ClusterReport {
                     report.ended = Some(event.at);
                     end = Some(outcome);
                 }
+                // What an earlier process ended with is not the end.
+                What::Resumed { .. } => {
+                    (report.ended, end) = (None, None);
+                    report.take(event.at, &event.what);
+                }
                 what => report.take(event.at, what),
             }
         }
@@ -96,6 +101,8 @@ impl ClusterReport {
                 });
             }
             What::Planned { migration, from, to, steps, expected_seconds, downtime_seconds } => {
+                // Begun anew: what is planned now counts.
+                self.rungs.pop_if(|rung| rung.migration == printable(migration));
                 self.rungs.push(Rung {
                     migration: printable(migration),
                     from: *from,
@@ -108,8 +115,11 @@ impl ClusterReport {
             What::StepStarted { step, title, class, expected_seconds } => {
                 let rung = self.rungs.last().map_or("", |rung| rung.migration.as_str());
                 let step = printable(step);
+                let log = Path::new(rung).join(step_log(&step));
+                // Of a step that was begun more than once, the last try counts.
+                self.steps.retain(|known| known.log != log);
                 self.steps.push(StepReport {
-                    log: Path::new(rung).join(step_log(&step)),
+                    log,
                     step,
                     title: printable(title),
                     class: *class,
@@ -138,13 +148,17 @@ impl ClusterReport {
                 object: printable(object),
                 time: *time,
             }),
-            What::Proven { backup, folder, files, bytes } => self.backups.push(BackupReport {
-                at,
-                backup: printable(backup),
-                folder: printable(folder),
-                files: *files,
-                bytes: *bytes,
-            }),
+            What::Proven { backup, folder, files, bytes } => {
+                let backup = printable(backup);
+                self.backups.retain(|known| known.backup != backup);
+                self.backups.push(BackupReport {
+                    at,
+                    backup,
+                    folder: printable(folder),
+                    files: *files,
+                    bytes: *bytes,
+                });
+            }
             What::BackupBegun { .. } | What::Finished { .. } => {}
             What::Resumed { .. }
             | What::Locked { .. }
@@ -153,6 +167,9 @@ impl ClusterReport {
             | What::Held { .. }
             | What::GivenBack { .. }
             | What::Settled { .. } => {
+                if let What::Settled { step, done, .. } = what {
+                    self.settle_step(&printable(step), *done);
+                }
                 if let Some(text) = told(what) {
                     self.notes.push(NoteReport { at, step: String::new(), text: printable(&text) });
                 }
@@ -174,6 +191,22 @@ impl ClusterReport {
         }
     }
 
+    /// A person knows better than the journal.
+    fn settle_step(&mut self, id: &str, done: bool) {
+        if let Some(step) = self.steps.iter_mut().rev().find(|step| step.step == id) {
+            (step.outcome, step.failure) = (if done { StepEnding::Done } else { StepEnding::Failed }, None);
+        }
+    }
+
+    /// The step of which nobody knows whether it was done. What is taken back by itself leaves no doubt.
+    fn in_doubt(&self) -> Option<&StepReport> {
+        self.steps.iter().rev().find(|step| {
+            matches!(step.outcome, StepEnding::Open | StepEnding::InDoubt)
+                && step.class.changes()
+                && !["resume/", "truce/"].iter().any(|rest| step.step.starts_with(rest))
+        })
+    }
+
     /// Ends the report as the journal says.
     fn conclude(&mut self, outcome: &Outcome, changed: Option<String>) {
         let left = |state: &Left| match state {
@@ -181,14 +214,20 @@ impl ClusterReport {
             Left::Dirty { at } => (State::Dirty, Some(printable(at))),
         };
         self.failure = outcome.failure().map(clean_failure);
+        // Nothing was done now; what was done before stays.
+        let before = match (self.in_doubt().is_some(), &changed) {
+            (true, _) => (State::Unknown, changed.clone()),
+            (false, Some(_)) => (State::Dirty, changed.clone()),
+            (false, None) => (State::Clean, None),
+        };
         (self.outcome, (self.state, self.left_at)) = match outcome {
             // A command of `fleet exec`: no rung was climbed.
             Outcome::Done if self.rungs.is_empty() => (Ending::Done, (State::Clean, None)),
             Outcome::Done => (Ending::Done, (State::Upgraded, None)),
             Outcome::NothingToDo => (Ending::NothingToDo, (State::Upgraded, None)),
-            Outcome::Refused { .. } => (Ending::Refused, (State::Clean, None)),
-            Outcome::Unreachable { .. } => (Ending::Unreachable, (State::Clean, None)),
-            Outcome::Halted { .. } => (Ending::Halted, (State::Clean, None)),
+            Outcome::Refused { .. } => (Ending::Refused, before),
+            Outcome::Unreachable { .. } => (Ending::Unreachable, before),
+            Outcome::Halted { .. } => (Ending::Halted, before),
             Outcome::Failed { step, state, .. } => {
                 self.failed_step = step.as_deref().map(printable);
                 (Ending::Failed, left(state))
@@ -208,8 +247,9 @@ impl ClusterReport {
     /// Ends the report of a journal that has no end: `fleet` is still at work on the cluster, or was killed, or its machine
     /// died. Which of these, nobody can tell from the journal.
     fn leave_open(&mut self, changed: Option<String>) {
-        let open = self.steps.last().filter(|step| step.outcome == StepEnding::Open);
-        let doubt = open.is_some_and(|step| step.class.changes());
+        let doubted = self.in_doubt();
+        let doubt = doubted.is_some();
+        let open = doubted.or_else(|| self.steps.last().filter(|step| step.outcome == StepEnding::Open));
         let place = match (open, self.steps.last()) {
             (Some(step), _) => format!("within step {}", step.step),
             (None, Some(step)) => format!("after step {}", step.step),
@@ -260,20 +300,21 @@ fn worked_ms(events: &[Event]) -> u64 {
     worked
 }
 
-/// Which changing step was started last. What comes before a rung's proof (the copy, with k3s stopped and started again) leaves
-/// the cluster as it was (promise M8), unless the run died within it.
+/// Which changing step of a migration was started last. What is done around every migration (the copy, with k3s stopped and started
+/// again; the truce) leaves the cluster as it was (promise M8), unless the run died within it.
 #[derive(Debug, Default)]
 struct Changes {
-    proven: bool,
+    own: String,
     last: Option<String>,
 }
 
 impl Changes {
     fn see(&mut self, what: &What) {
         match what {
-            What::Planned { .. } => self.proven = false,
-            What::Proven { .. } => self.proven = true,
-            What::StepStarted { step, class, .. } if self.proven && class.changes() => {
+            What::Planned { migration, .. } => self.own = format!("{migration}/"),
+            What::StepStarted { step, class, .. }
+                if class.changes() && !self.own.is_empty() && step.starts_with(&self.own) =>
+            {
                 self.last = Some(printable(step));
             }
             _ => {}

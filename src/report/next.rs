@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::cluster::{ClusterReport, Ending, State};
 use crate::event::Failure;
 use crate::remote::{printable, quote};
+use crate::run::ASK;
 use crate::state::Run;
 
 /// A command to type, and what it is for.
@@ -19,19 +20,33 @@ pub struct Next {
 /// What can be advised; in the order in which it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Advice {
+    /// Another has the host's lock.
+    Lock,
     Facts,
     Check,
     Verify,
+    /// A person tells what became of a step.
+    Settle,
+    Resume,
     Upgrade,
     /// A new plan file, after one that was carried out or was stale.
     Plan,
 }
 
-const ORDER: [Advice; 5] = [Advice::Facts, Advice::Check, Advice::Verify, Advice::Upgrade, Advice::Plan];
+const ORDER: [Advice; 8] = [
+    Advice::Lock,
+    Advice::Facts,
+    Advice::Check,
+    Advice::Verify,
+    Advice::Settle,
+    Advice::Resume,
+    Advice::Upgrade,
+    Advice::Plan,
+];
 
 /// What to type next for a cluster. Empty where there is nothing to do.
 ///
-/// A cluster that is dirty, or whose state nobody knows, is never advised to be upgraded: a person looks first.
+/// A cluster that is dirty, or whose state nobody knows, is never advised to be upgraded anew: the run that left it so goes on.
 #[must_use]
 pub fn next(report: &ClusterReport, run: &Run) -> Vec<Next> {
     next_all(&[report], run)
@@ -49,6 +64,9 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
             continue;
         }
         let (command, why) = match advice {
+            Advice::Lock => {
+                (format!("{fleet} lock show --on {on}"), "to see who has the lock (changes nothing)")
+            }
             Advice::Facts => {
                 (format!("{fleet} facts --on {on}"), "to see what is there now (changes nothing)")
             }
@@ -56,8 +74,19 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
                 format!("{fleet} check --on {on}"),
                 "to see what is in the way and what to do about it (changes nothing)",
             ),
-            Advice::Upgrade => {
+            Advice::Resume => {
                 // A command that was typed for `fleet exec` is for its operator to repeat.
+                let Some(_) = run.target else { continue };
+                (
+                    format!("{fleet} resume {} --on {on}", quote(&run.id)),
+                    "when this run is over and nothing is in the way any more, to go on where it is",
+                )
+            }
+            Advice::Settle => {
+                all.extend(of().filter_map(|report| settle(&fleet, report, run)));
+                continue;
+            }
+            Advice::Upgrade => {
                 let Some(target) = run.target else { continue };
                 let command = match &run.plan {
                     Some(plan) => format!("{fleet} apply {} --on {on}", quote(&printable(&plan.file))),
@@ -88,7 +117,9 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
 }
 
 /// Refusals that the same command would only meet again: a person has to look and decide first.
-const LOOK_FIRST: [&str; 7] = [
+const LOOK_FIRST: [&str; 9] = [
+    "plan-out-of-order",
+    "stored-plan",
     "development-branch",
     "downgrade",
     "identity-differs",
@@ -104,8 +135,13 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         return &[Advice::Facts];
     }
     match report.failure.as_ref().map(|failure| failure.cause.as_str()) {
+        Some("locked" | "lock-lost") => return &[Advice::Lock, Advice::Resume],
         Some("stale-plan") => return &[Advice::Plan],
+        Some("changed-since") => return &[Advice::Check, Advice::Upgrade],
+        Some(ASK) => return &[Advice::Facts, Advice::Verify, Advice::Settle],
         Some("not-in-inventory") => return &[],
+        // No run goes on from a journal of which it does not know the end.
+        Some("damaged-journal" | "unreadable-journal") => return &[Advice::Facts, Advice::Verify],
         _ => {}
     }
     let short =
@@ -115,13 +151,25 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         (Ending::Done, _) => &[Advice::Verify],
         (Ending::NothingToDo, _) => &[],
         (Ending::Refused | Ending::Unreachable, _) | (Ending::Failed, State::Clean) => {
-            &[Advice::Check, Advice::Upgrade]
+            &[Advice::Check, Advice::Resume]
         }
-        (_, State::Clean) => &[Advice::Upgrade],
+        (_, State::Clean) => &[Advice::Resume],
         // All steps are done and a post-check failed: the checks are what to look at.
-        (Ending::Failed, _) if report.failed_step.is_none() => &[Advice::Check, Advice::Verify],
-        _ => &[Advice::Facts, Advice::Verify],
+        (Ending::Failed, _) if report.failed_step.is_none() => {
+            &[Advice::Check, Advice::Verify, Advice::Resume]
+        }
+        _ => &[Advice::Facts, Advice::Verify, Advice::Resume],
     }
+}
+
+fn settle(fleet: &str, report: &ClusterReport, run: &Run) -> Option<Next> {
+    let (cluster, step) = (&report.cluster, report.failed_step.as_ref()?);
+    let settled = quote(&format!("{cluster}:{step}=done"));
+    Some(Next {
+        command: format!("{fleet} resume {} --on {} --settle {settled}", quote(&run.id), quote(cluster)),
+        why: "when you have seen that the step was done; if it was not, with =again in place of =done"
+            .to_owned(),
+    })
 }
 
 fn verify(fleet: &str, report: &ClusterReport) -> Option<Next> {

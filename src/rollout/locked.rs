@@ -40,13 +40,13 @@ pub(super) async fn take<R: Remote>(remote: &R, lock: &Lock) -> Result<u64, Outc
     let refused =
         |cause: &str, message: String| Outcome::Refused { failure: Failure::new(cause, message).read(READ) };
     match question.read(&output) {
-        Ok(Answer::Taken { number, .. }) => Ok(number),
+        Ok(Answer::Taken { number }) => Ok(number),
         Ok(Answer::Held(held)) => Err(refused("locked", locked(&held, lock))),
         Ok(Answer::Cannot(why)) => {
-            Err(refused("no-lock", format!("the host cannot be locked: {why}. Nothing was changed")))
+            Err(refused("no-lock", format!("the host cannot be locked: {why}. Nothing was done there")))
         }
         Ok(other) => Err(refused("no-lock", format!("the host answers strangely about its lock: {other:?}"))),
-        Err(error) => Err(refused("no-lock", format!("{error}. Nothing was changed"))),
+        Err(error) => Err(refused("no-lock", format!("{error}. Nothing was done there"))),
     }
 }
 
@@ -54,19 +54,14 @@ pub(super) async fn take<R: Remote>(remote: &R, lock: &Lock) -> Result<u64, Outc
 fn locked(held: &Held, lock: &Lock) -> String {
     let name = &lock.cluster;
     let next = match &held.holder {
-        Some(holder) if held.idle.is_fresh() => {
-            format!(
-                "It is at work: wait for it, and look with `fleet lock show --on {name}` (run {})",
-                holder.run
-            )
-        }
+        Some(_) if held.idle.is_fresh() => "It is at work: wait for it".to_owned(),
         Some(holder) => format!(
             "If it is dead: go on with it (`fleet resume {}`, on its machine), or `fleet lock break {name} --why TEXT`",
             holder.run
         ),
         None => format!("Look at {}/lock on the host, then `fleet lock break {name} --why TEXT`", lock.spool),
     };
-    format!("{held}. Nothing was changed. {next}")
+    format!("{held}. Nothing was done there. {next}")
 }
 
 /// Gives it back. `Err` says why not, and what to type.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Budget, Caps, Pause, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
-use crate::journal::Journal;
+use crate::journal::{Ballast, Journal};
 use crate::plan::Plan;
 use crate::run::{self, Fenced, Position, Wish};
 use crate::ssh::{Network, Session};
@@ -71,11 +71,17 @@ impl Rollout {
     /// Upgrades the clusters. Each has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn upgrade(self, clusters: Vec<Cluster>) -> BTreeMap<String, Result<Outcome, String>> {
         let this = Arc::new(self);
+        let ballast = Ballast::of(this.run.path());
+        if let Err(error) = ballast.lay() {
+            let said = format!("no room for the journals in {}: {error}", this.run.path().display());
+            return clusters.into_iter().map(|cluster| (cluster.name, Err(said.clone()))).collect();
+        }
         let results = each_within(clusters, &this.caps, &this.budget, &this.pause, |cluster| {
             let this = Arc::clone(&this);
             async move { this.one(&cluster).await }
         })
         .await;
+        ballast.give_up();
         results
             .into_iter()
             .map(|(name, result)| (name, result.and_then(|inner| inner.map_err(|error| error.to_string()))))
@@ -84,13 +90,27 @@ impl Rollout {
 
     async fn one(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
         let result = self.journalled(cluster).await;
-        if result.is_err() {
-            // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10).
-            self.stop.store(true, Ordering::Relaxed);
-            // Whoever waits is to be told.
-            self.pause.set(false);
+        let full = result.is_ok() && !Ballast::of(self.run.path()).is_there();
+        if result.is_ok() && !full {
+            return result;
         }
-        result
+        // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10). Whoever waits is to be told.
+        let first = !self.stop.swap(true, Ordering::Relaxed);
+        self.pause.set(false);
+        if full && first { Err(self.full()) } else { result }
+    }
+
+    /// The disk was full. What was under way went on in the ballast's place.
+    fn full(&self) -> std::io::Error {
+        let (place, run) = (self.run.path().display(), self.run.path().file_name().unwrap_or_default());
+        std::io::Error::new(
+            std::io::ErrorKind::StorageFull,
+            format!(
+                "the disk of {place} is full. Nothing new was begun; what was under way was brought to a safe end, and all of it is in the \
+                 journals. Make room (df -h {place}), then: fleet resume {}",
+                run.display()
+            ),
+        )
     }
 
     async fn journalled(&self, cluster: &Cluster) -> std::io::Result<Outcome> {

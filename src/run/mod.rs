@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::backup::{self, Folder, Proven};
 use crate::checks;
-use crate::event::{Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
+use crate::event::{Failure, Left, Outcome, StepEnd, What, When};
 use crate::facts::{self, Facts, Installed, Known};
 use crate::files::write_json;
 use crate::inventory::Cluster;
@@ -17,6 +17,7 @@ use crate::remote::{Remote, RemoteError, printable};
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
+mod changed;
 pub mod copy;
 pub mod fenced;
 pub mod job;
@@ -25,17 +26,22 @@ pub mod objects;
 pub mod position;
 mod redo;
 mod resume;
+mod saved;
 pub mod scribe;
 mod truce;
 mod turn;
+mod verdicts;
 pub mod wait;
 
 pub use fenced::Fenced;
 pub use keep::done;
 pub use position::Position;
+pub use redo::ASK;
 pub use resume::Start;
 use resume::Taken;
 pub use scribe::{Scribe, Trouble};
+use verdicts::blocked;
+pub use verdicts::{held_back, unwell};
 
 /// What the operator wants of one cluster, and where things are kept.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +86,7 @@ pub async fn climb<R: Remote>(
         },
     };
     loop {
-        if wish.stop.load(Ordering::Relaxed) {
+        if wish.stop.load(Ordering::Relaxed) || journal.is_short() {
             return Ok(Outcome::Interrupted { state: Left::Clean });
         }
         let plan = match consider(&before, wish, journal)? {
@@ -202,47 +208,6 @@ pub fn unasked(error: &RemoteError) -> Outcome {
     }
 }
 
-/// Why the pre-flight forbids the upgrade: a block, or a warning that nobody acknowledged.
-#[must_use]
-pub fn held_back(verdicts: &[Judgement]) -> Option<Failure> {
-    blocked(verdicts).or_else(|| {
-        let open: Vec<&str> = verdicts
-            .iter()
-            .filter(|verdict| verdict.level == Level::Warn && !verdict.acknowledged)
-            .map(|verdict| verdict.check.as_str())
-            .collect();
-        let first = verdicts.iter().find(|verdict| Some(&verdict.check.as_str()) == open.first())?;
-        let acks: Vec<String> = open.iter().map(|id| format!("--ack {id}")).collect();
-        let message = format!(
-            "warnings that nobody acknowledged: {} ({}). If that is as it should be, add {}",
-            open.join(", "),
-            first.said,
-            acks.join(" ")
-        );
-        Some(Failure::new("warnings", message).read(format!("docs/checks.md#{}", first.check)))
-    })
-}
-
-/// Why a cluster at the target is not as an upgrade must leave it. What only an upgrade needs (room, tools, the hour) does not count.
-#[must_use]
-pub fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
-    let of_state = |id: &str| checks::find(id).is_some_and(|check| check.when == checks::When::Always);
-    let state: Vec<Judgement> = verdicts.iter().filter(|verdict| of_state(&verdict.check)).cloned().collect();
-    blocked(&state)
-}
-
-fn blocked(verdicts: &[Judgement]) -> Option<Failure> {
-    let blocks: Vec<&Judgement> = verdicts.iter().filter(|verdict| verdict.level == Level::Block).collect();
-    let first = blocks.first()?;
-    let others: Vec<&str> = blocks.iter().skip(1).map(|verdict| verdict.check.as_str()).collect();
-    let also = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
-    let message = format!("check {} blocks: {}{also}", first.check, first.said);
-    Some(
-        Failure::new(format!("check-{}", first.check), message)
-            .read(format!("docs/checks.md#{}", first.check)),
-    )
-}
-
 /// Carries out the steps of a plan in order, from where it is to be begun; the first that does not come to its end stops the cluster.
 pub async fn carry_out<R: Remote>(
     remote: &R,
@@ -268,7 +233,7 @@ pub async fn carry_out<R: Remote>(
     let mut ended = Ok(());
     for step in &steps {
         // Half a migration is no safe point: once it has begun, the rung is finished.
-        if left == Left::Clean && wish.stop.load(Ordering::Relaxed) {
+        if left == Left::Clean && (wish.stop.load(Ordering::Relaxed) || journal.is_short()) {
             ended = Err(Outcome::Interrupted { state: left.clone() });
             break;
         }

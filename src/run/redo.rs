@@ -197,7 +197,7 @@ impl Ground {
 }
 
 /// The cause of a step that a person must settle.
-pub(crate) const ASK: &str = "ask-a-person";
+pub const ASK: &str = "ask-a-person";
 
 /// How long a cluster may take to answer whether a step was done.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20 * 60);

@@ -4,31 +4,29 @@
 //! migration was changed, a rung that cannot be gone on with is begun anew; afterwards its own plan is carried out to the end, never a
 //! new one.
 
-use std::path::Path;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::position::{Backup, Position, Rung, Standing};
+use super::changed::changed;
+use super::position::{Position, Rung, Standing};
+use super::saved::{find, is_fresh, new_backup};
 use super::{Scribe, Trouble, Wish, consider, gather, objects, out_of_order, unasked, wait};
 use crate::backup::{self, Folder};
 use crate::event::{Failure, Outcome, StepEnd, What, When};
 use crate::facts::Facts;
 use crate::files::read_json;
-use crate::form;
 use crate::jobs::Timer;
 use crate::journal::Journal;
 use crate::plan::{Action, Class, Objects, Plan, Probe, SCHEMA, Step};
 use crate::planner::{self, Planned};
-use crate::remote::{Command, Remote, RemoteError, printable};
+use crate::remote::{Command, Remote};
 use crate::state::step_log;
 
 /// The step in which a cluster is made to answer before anything is asked of it.
-const READY: &str = "resume/cluster-ready";
+pub(super) const READY: &str = "resume/cluster-ready";
 /// How long it may take.
 const READY_WITHIN: Duration = Duration::from_secs(20 * 60);
-/// How old a backup may be when the first change is made.
-const FRESH: SignedDuration = SignedDuration::from_hours(24);
 /// Where to read on.
 const READ: &str = "docs/resume.md#when-a-run-cannot-be-gone-on-with";
 
@@ -118,6 +116,9 @@ pub(super) async fn take_up<R: Remote>(
         let start = Start { folder, steps, from: rung.clone() };
         return Ok(Ok(Taken::Up(Box::new(Up { plan, before, start }))));
     }
+    if let Some(failure) = exchanged(&facts, &before) {
+        return Ok(Err(Outcome::Refused { failure }));
+    }
     let needs = plan.steps.iter().any(|step| step.needs_proof() && !rung.is_done(&step.id));
     let (folder, anew) = match (whole, saved) {
         (Some(folder), _) => (folder, None),
@@ -173,41 +174,17 @@ fn stored(wish: Wish<'_>, rung: &Rung) -> Result<(Plan, Facts), Failure> {
     }
 }
 
-/// Who changed a host last, as its spool tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Changed {
-    number: u64,
-    run: String,
-}
-
-impl Changed {
-    /// Why a run that held this lock last must not go on, if another has changed the host after it.
-    fn by_another(&self, run: &str, lock: Option<u64>) -> Option<Failure> {
-        (self.run != run && self.number > lock.unwrap_or(0)).then(|| {
-            let message = format!(
-                "run {} has changed this host since (its lock has number {}); what this run has left to do may be wrong by now. See: \
-                 fleet report {}. To upgrade it from what it is now: fleet upgrade",
-                self.run, self.number, self.run
-            );
-            Failure::new("changed-since", message).read(READ)
-        })
-    }
-}
-
-/// Asks a host which run changed it last; none where no run has.
-pub(super) async fn changed<R: Remote>(remote: &R, spool: &str) -> Result<Option<Changed>, RemoteError> {
-    let file = format!("{}/changed", spool.trim_end_matches('/'));
-    let ask = Command::new("cat --").arg(file).fixed("2>/dev/null || :").limit(1 << 10);
-    let output = remote.ask(&ask, &mut std::io::sink()).await?;
-    let text = output.text();
-    let line = text.trim();
-    if line.is_empty() {
-        return Ok(None);
-    }
-    // Whatever it is that is there: a run that cannot be told is another one.
-    let (number, run) = line.split_once(' ').unwrap_or(("", line));
-    let run = printable(run).chars().take(80).collect();
-    Ok(Some(Changed { number: number.parse().unwrap_or(u64::MAX), run }))
+/// Why a host is not the one of which the rung was begun, whatever the inventory pins.
+fn exchanged(now: &Facts, before: &Facts) -> Option<Failure> {
+    let (now, before) = (now.identity.get().ok()?, before.identity.get().ok()?);
+    let same = now.cluster_uid == before.cluster_uid && now.machine_id == before.machine_id;
+    (!same).then(|| {
+        let message = format!(
+            "the rung was begun on machine {} with cluster {}, and this is machine {} with cluster {}",
+            before.machine_id, before.cluster_uid, now.machine_id, now.cluster_uid
+        );
+        Failure::new("identity-differs", message).read("docs/inventory.md#identity")
+    })
 }
 
 /// Makes the cluster answer: k3s is started where a copy had stopped it, and waited for.
@@ -262,47 +239,6 @@ async fn wake<R: Remote>(
         scribe.repeat(remote, &watchdog.disarm()).await?;
     }
     wait::until(remote, &Probe::ClusterReady, &[], READY_WITHIN, scribe).await
-}
-
-/// The folder of a backup, below the root that is named now or where it was made.
-fn find(wish: Wish<'_>, backup: &Backup) -> Option<Folder> {
-    let then = backup.folder.parent().and_then(Path::parent);
-    let roots = std::iter::once(wish.backups).chain(then);
-    let found: Vec<Folder> =
-        roots.filter_map(|root| Folder::open(root, &wish.cluster.name, &backup.id).ok()).collect();
-    found.iter().find(|folder| folder.manifest().is_ok()).or(found.first()).cloned()
-}
-
-/// Makes a backup's folder. Where it takes the place of one that is gone, what a migration keeps comes along, and the journal says so.
-fn new_backup(
-    wish: Wish<'_>,
-    journal: &mut Journal,
-    instead: Option<(&Rung, Option<Folder>)>,
-) -> std::io::Result<Folder> {
-    let folder = Folder::create(wish.backups, &wish.cluster.name, &form::id(Timestamp::now()))?;
-    if let Some((rung, old)) = instead {
-        if let Some(old) = &old {
-            folder.take_kept(old)?;
-        }
-        let gone = rung.backup.as_ref().map_or_else(
-            || "no backup was begun".to_owned(),
-            |backup| format!("the backup {} is not in {}", backup.id, backup.folder.display()),
-        );
-        let text = format!(
-            "{gone}: a new one is made and proven before anything is changed. It holds the cluster as it is now, within {}",
-            rung.migration
-        );
-        journal.record(What::Noted { step: READY.to_owned(), text })?;
-    }
-    let path = folder.path().display().to_string();
-    journal.record(What::BackupBegun { backup: folder.id().to_owned(), folder: path })?;
-    Ok(folder)
-}
-
-/// Whether a backup is of today. One from the future is of a clock that was set, and nobody knows.
-fn is_fresh(backup: &Backup, now: Timestamp) -> bool {
-    let age = now.duration_since(backup.begun);
-    !age.is_negative() && age < FRESH
 }
 
 /// Whether a plan that is made now would do the same. Sizes and times change by the minute and do not count.
@@ -417,24 +353,5 @@ mod tests {
             left(&saved, true),
             [hold, "backup/copy anew", "backup/prove anew", "to-0.7/switch", "to-0.7/wait", back]
         );
-    }
-
-    #[test]
-    fn a_run_with_a_higher_number_has_changed_the_host_since() {
-        let changed = |number, run: &str| Changed { number, run: run.into() };
-        let cause = |changed: Changed, lock| changed.by_another("mine", lock).map(|failure| failure.cause);
-        assert_eq!(cause(changed(8, "other"), Some(7)).as_deref(), Some("changed-since"));
-        assert_eq!(cause(changed(8, "other"), None).as_deref(), Some("changed-since"));
-        assert_eq!(cause(changed(6, "other"), Some(7)), None);
-        assert_eq!(cause(changed(9, "mine"), Some(7)), None);
-    }
-
-    #[test]
-    fn a_backup_is_fresh_for_a_day() {
-        let second = |second| Timestamp::from_second(second).unwrap();
-        let backup = Backup { id: "b".into(), folder: "/b".into(), begun: second(1000), proven: true };
-        let fresh = |at| is_fresh(&backup, second(at));
-        assert!(fresh(1000) && fresh(1000 + 86399));
-        assert!(!fresh(1000 + 86400) && !fresh(999));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tokio::io::AsyncWrite;
 
 use crate::event::{Failure, What};
+use crate::files::is_full;
 use crate::journal::Journal;
 use crate::remote::{Command, MOST_ASKED, Output, Remote, RemoteError, printable};
 
@@ -33,13 +34,13 @@ impl Trouble {
 pub struct Scribe<'a> {
     journal: &'a mut Journal,
     step: &'a str,
-    log: File,
+    log: Log,
 }
 
 impl<'a> Scribe<'a> {
     /// A scribe for this step, whose commands' output goes to the end of `log`: what an earlier try printed stays.
     pub fn new(journal: &'a mut Journal, step: &'a str, log: &Path) -> io::Result<Self> {
-        Ok(Self { journal, step, log: crate::files::append_file(log)? })
+        Ok(Self { journal, step, log: Log::open(log)? })
     }
 
     /// Runs a command that must end with exit status 0.
@@ -94,7 +95,8 @@ impl<'a> Scribe<'a> {
 
     /// Writes into the step's log.
     pub fn log(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        self.log.write_all(bytes).map_err(|error| here(&error))
+        self.log.write_all(bytes).map_err(|error| here(&error))?;
+        self.miss()
     }
 
     /// Records how a command ended that was not run by [`Scribe::ask`].
@@ -138,8 +140,17 @@ impl<'a> Scribe<'a> {
         writeln!(self.log, "$ {}", command.line()).map_err(|error| here(&error))
     }
 
-    /// Notes what has become of the line.
+    /// Notes that the log is not whole, once.
+    fn miss(&mut self) -> Result<(), Trouble> {
+        match self.log.lost.take() {
+            Some(why) => self.note(format!("the log of this step ends here: {why}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what has become of the line and of the log.
     fn heed<R: Remote>(&mut self, remote: &R) -> Result<(), Trouble> {
+        self.miss()?;
         remote.news().into_iter().try_for_each(|news| self.note(news))
     }
 
@@ -167,6 +178,39 @@ impl<'a> Scribe<'a> {
     }
 }
 
+/// A step's log. One that cannot be written any more does not change what the host did: the journal is the truth, and it goes on.
+#[derive(Debug)]
+struct Log {
+    file: Option<File>,
+    /// Why there is no more of it, until that is told.
+    lost: Option<String>,
+}
+
+impl Log {
+    fn open(path: &Path) -> io::Result<Self> {
+        match crate::files::append_file(path) {
+            Ok(file) => Ok(Self { file: Some(file), lost: None }),
+            Err(error) if is_full(&error) => Ok(Self { file: None, lost: Some(error.to_string()) }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(bytes)
+        {
+            (self.file, self.lost) = (None, Some(error.to_string()));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The output of a command that must have ended with exit status 0.
 pub(super) fn well(command: &Command, output: Output) -> Result<Output, Trouble> {
     if output.success() { Ok(output) } else { Err(Trouble::Failed(complaint(command, &output))) }
@@ -182,10 +226,11 @@ fn complaint(command: &Command, output: &Output) -> Failure {
 #[must_use]
 pub fn lost(error: &RemoteError) -> Trouble {
     let failure = Failure::new(error.kind(), error.to_string());
-    if error.in_doubt() {
-        Trouble::InDoubt(failure.read("docs/operating.md#in-doubt"))
-    } else {
-        Trouble::Failed(failure)
+    match error {
+        _ if error.in_doubt() => Trouble::InDoubt(failure.read("docs/operating.md#in-doubt")),
+        RemoteError::LockLost(_) => Trouble::Failed(failure.read("docs/locks.md#lock-lost")),
+        RemoteError::SpoolFull(_) => Trouble::Failed(failure.read("docs/locks.md#spool-full")),
+        _ => Trouble::Failed(failure),
     }
 }
 

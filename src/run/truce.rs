@@ -111,7 +111,7 @@ pub(super) async fn give_back<R: Remote>(
         match seen {
             Ok(seen) if output.success() => break seen,
             _ if Instant::now() + PAUSE < ends && starts(remote, scribe).await? => {
-                tokio::time::sleep(PAUSE).await
+                tokio::time::sleep(PAUSE).await;
             }
             seen => {
                 let said = why(seen, &things, &output);

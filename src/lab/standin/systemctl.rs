@@ -68,7 +68,7 @@ pub(super) async fn run(host: &Host, words: &[String]) -> Done {
 
 /// What is done with a timer; `None` for what is none.
 fn timer(host: &Host, verb: &str, unit: &str, quiet: bool) -> Option<Done> {
-    let there = unit.ends_with(".timer");
+    let there = unit.rsplit_once('.').is_some_and(|(_, kind)| kind == "timer");
     match verb {
         "start" | "stop" if there => host.set_timer(unit, verb == "start").then(Done::default),
         "is-active" if there => {

@@ -114,6 +114,9 @@ fn write(brought: &Brought, folder: &ClusterFolder, backups: &Path) -> io::Resul
     write_new(&folder.journal(), brought.journal.text.as_bytes())?;
     let (mut journal, events) =
         Journal::reopen(&folder.journal(), &brought.cluster, None).map_err(io::Error::other)?;
+    if is_done(&events) {
+        return Ok(());
+    }
     let mut notes = vec![format!("the journal came from the host: {} lines", events.len())];
     if brought.journal.torn > 0 {
         notes.push(format!("{} pieces of torn lines were set aside", brought.journal.torn));
@@ -136,9 +139,18 @@ fn write(brought: &Brought, folder: &ClusterFolder, backups: &Path) -> io::Resul
     Ok(())
 }
 
+/// Whether there is nothing to go on with.
+fn is_done(events: &[Event]) -> bool {
+    let ended = events.iter().rev().find_map(|event| match &event.what {
+        What::Finished { outcome } => Some(outcome),
+        _ => None,
+    });
+    matches!(ended, Some(Outcome::Done | Outcome::NothingToDo))
+}
+
 /// The backup that the rung under way stands on.
 enum Backup {
-    /// It stands on none, or is at its end.
+    /// It stands on none.
     None,
     /// It is on this machine.
     Here(Folder),
@@ -148,22 +160,14 @@ enum Backup {
 
 /// Finds the backup that was begun last. Of what the journal says of it only the id is believed, and only where it is one.
 fn backup(events: &[Event], cluster: &str, backups: &Path) -> Backup {
-    let ended = events.iter().rev().find_map(|event| match &event.what {
-        What::Finished { outcome } => Some(outcome),
-        _ => None,
-    });
     let begun = events.iter().rev().find_map(|event| match &event.what {
         What::BackupBegun { backup, .. } => Some(backup),
         _ => None,
     });
-    match begun {
-        Some(id) if !matches!(ended, Some(Outcome::Done | Outcome::NothingToDo)) => {
-            match is_name(id).then(|| Folder::open(backups, cluster, id)) {
-                Some(Ok(folder)) => Backup::Here(folder),
-                _ => Backup::Lost(printable(id)),
-            }
-        }
-        _ => Backup::None,
+    let Some(id) = begun else { return Backup::None };
+    match is_name(id).then(|| Folder::open(backups, cluster, id)) {
+        Some(Ok(folder)) => Backup::Here(folder),
+        _ => Backup::Lost(printable(id)),
     }
 }
 
