@@ -37,16 +37,22 @@ fn a_run_that_is_broken_off_anywhere_ends_as_one_that_was_not() {
         .filter(|(place, wrong)| wrong.fits(place))
         .collect();
     let all = cells.len();
-    let cells = match wanted.as_str() {
-        "all" => cells,
-        "" => Chance::of(seed).sample(cells, SAMPLE, |(place, wrong)| (place.name.clone(), wrong.name())),
+    let order = |(place, wrong): &(Place, Wrong)| {
+        cells.iter().position(|(other, fault)| other.name == place.name && fault == wrong)
+    };
+    let mut chosen = match wanted.as_str() {
+        "all" => cells.clone(),
+        "" => Chance::of(seed)
+            .sample(cells.clone(), SAMPLE, |(place, wrong)| (place.name.clone(), wrong.name())),
         // A part of the table: `to-0.7/fetch`, or `killed`, or `to-0.7/fetch: sshd away`.
         part => cells
-            .into_iter()
+            .iter()
+            .cloned()
             .filter(|(place, wrong)| format!("{}: {}", place.name, wrong.name()).contains(part))
             .collect(),
     };
-    let table = Table::fill(cells, AT_ONCE, seed, &unbroken);
+    chosen.sort_by_key(order);
+    let table = Table::fill(chosen, AT_ONCE, seed, &unbroken);
     println!("{} of {all} cells, seed {seed}\n\n{table}", table.count());
     assert!(table.count() > 0, "no cell is called {wanted:?}");
     assert!(table.is_well(), "{}", table.complaints());
@@ -59,7 +65,12 @@ fn seed() -> u64 {
 /// A run that nothing comes across: its steps, and how it leaves the host.
 fn unbroken() -> (Vec<Place>, ends::End) {
     let bench = cell::bench();
+    let held = ends::held(bench.host(HOST));
     bench.upgrade(&["--all"]).ends(0);
+    let now = ends::held(bench.host(HOST));
+    for (what, state) in held {
+        assert!(now.get(&what).is_none_or(|now| *now == state), "{what} was {state} and is {now:?}");
+    }
     let places = table::places(&bench.journal(HOST));
     (places, ends::End::of(bench.host(HOST)))
 }

@@ -24,7 +24,7 @@ use crate::version::Version;
 pub(super) const BREATH: Duration = Duration::from_millis(15);
 
 /// The timers of Debian's that start package upgrades.
-const TIMERS: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
+pub(super) const TIMERS: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
 
 /// k3s' service, as systemd calls its states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

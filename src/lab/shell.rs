@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
 use super::faults::Fault;
-use super::host::{Host, Power};
+use super::host::{Host, Power, TIMERS};
 use super::write::OPERATOR;
 
 /// What a host that was started anew sees as its boot id: a file of its own, in a mount namespace of each command. Needs root.
@@ -80,6 +80,10 @@ impl Host {
             self.flush()?;
         }
         self.reboots.store(number, Ordering::Relaxed);
+        for timer in TIMERS {
+            // They are enabled units as well: a stop does not outlive a reboot.
+            self.set_timer(timer, true);
+        }
         // A k3s that does not start is seen by whoever asks for it, as on a real host.
         let _ = self.start_k3s().await;
         self.heal(&Fault::Unreachable);

@@ -15,6 +15,8 @@ use crate::{ends, laws};
 pub(crate) const HOST: &str = "oak";
 /// How long one process of `fleet` may take. One needs six seconds.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// How long a cluster may take to come to rest.
+const REST: Duration = Duration::from_secs(15);
 /// How often a run is gone on with before it counts as one that never ends.
 const RESUMES: usize = 4;
 
@@ -199,13 +201,25 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
     if ended.last().is_none_or(|last| last != "0") {
         differs.push(format!("never done: {}", said(&bench, ended.len() - 1)));
     } else {
-        differs.extend(unbroken.differs(&ends::End::of(host)));
+        differs.extend(settled(host, unbroken));
     }
     differs.extend(laws::broken(&bench));
     if !differs.is_empty() || ended.iter().any(|ended| ended == "101") {
         keep(&bench, place, wrong);
     }
     Told { place: place.name.clone(), wrong, ended, differs }
+}
+
+/// What differs when the cluster has come to rest: one that was started anew at the very end is still getting up.
+fn settled(host: &Host, unbroken: &ends::End) -> Vec<String> {
+    let ends = Instant::now() + REST;
+    loop {
+        let differs = unbroken.differs(&ends::End::of(host));
+        if differs.is_empty() || Instant::now() > ends {
+            return differs;
+        }
+        pass(Duration::from_millis(200));
+    }
 }
 
 /// Does to the host, or on it, what only somebody else can, while `fleet` waits behind a line.

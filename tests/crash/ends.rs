@@ -1,6 +1,6 @@
 //! How a host stands at the end of a run: everything that a run must have left alike, however often it was broken off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -40,6 +40,8 @@ pub(crate) struct End {
     objects: BTreeMap<String, Value>,
     volumes: BTreeMap<String, String>,
     power: Power,
+    /// Active timers of the service manager.
+    timers: BTreeSet<String>,
     spool: Vec<String>,
 }
 
@@ -68,6 +70,7 @@ impl End {
             objects,
             volumes: volumes(host),
             power: host.state().power,
+            timers: host.timers(),
             spool: spool(&host.folder().join("spool")),
         }
     }
@@ -102,9 +105,25 @@ impl End {
     /// What is not alike around the cluster.
     fn around(&self, other: &Self) -> Vec<String> {
         let power = (self.power != other.power).then(|| format!("k3s is {}", other.power.as_str()));
+        let timers = (self.timers != other.timers).then(|| format!("active timers: {:?}", other.timers));
         let left = other.spool.iter().map(|left| format!("left on the spool: {left}"));
-        power.into_iter().chain(left).collect()
+        power.into_iter().chain(timers).chain(left).collect()
     }
+}
+
+/// What a run holds for its time, and must give back as it was found: suspended or not, how many replicas, which timers.
+pub(crate) fn held(host: &Host) -> BTreeMap<String, String> {
+    let mut held = BTreeMap::new();
+    for plural in ["cronjobs", "gitrepositories"] {
+        for object in host.objects(plural) {
+            held.insert(name(&object), object["spec"]["suspend"].as_bool().unwrap_or(false).to_string());
+        }
+    }
+    for object in host.objects("deployments") {
+        held.insert(name(&object), object["spec"]["replicas"].to_string());
+    }
+    held.insert("timers".to_owned(), format!("{:?}", host.timers()));
+    held
 }
 
 /// Every file in the volumes, with its content.
@@ -144,7 +163,7 @@ impl Secrets {
 fn objects(here: &Value, there: &Value, at: &str, found: &mut Vec<String>) {
     match (here, there) {
         (Value::Object(one), Value::Object(two)) => {
-            let names: std::collections::BTreeSet<&String> = one.keys().chain(two.keys()).collect();
+            let names: BTreeSet<&String> = one.keys().chain(two.keys()).collect();
             for name in names {
                 objects(&here[name], &there[name], &format!("{at}.{name}"), found);
             }
