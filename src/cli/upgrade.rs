@@ -76,6 +76,9 @@ pub struct ResumeArgs {
     /// With --from-hosts: ask every cluster of the inventory.
     #[arg(long, requires = "from_hosts")]
     pub all: bool,
+    /// Acknowledge one more warning by the check's id, beside those that the run has acknowledged; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
     /// What a person has found out about a step in doubt: it was done, or it is to be done again; may be given often.
     #[arg(long, value_name = "CLUSTER:STEP=done|again", value_parser = settled)]
     pub settle: Vec<Settled>,

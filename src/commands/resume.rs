@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::upgrade::{Stored, Wanted, operator, work};
-use super::{Exit, Trouble, control, handover, output, report};
+use super::{Exit, Trouble, control, handover, output, report, select};
 use crate::cli::{Cli, ResumeArgs};
 use crate::inventory::{self, Cluster, Inventory, Selection};
 use crate::journal::{self, JournalError};
@@ -21,6 +21,7 @@ use crate::state::{Run, RunFolder};
 
 /// Goes on with the run that was named. One that a living process works on and that is paused is let go on.
 pub(super) async fn run(cli: &Cli, args: &ResumeArgs) -> Result<Exit, Trouble> {
+    select::acknowledged(&args.ack)?;
     let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
     let (folder, all) = if args.from_hosts {
         handover::take_over(cli, args, &inventory).await?
@@ -79,10 +80,11 @@ async fn go_on(
     let stored = stored(&folder, &run, &unbegun)?;
     let caps = Caps::of(inventory, args.parallel);
     let resumed = Resumed { by: operator(), settled: args.settle.clone() };
+    let acknowledged = run.acknowledged.iter().chain(&args.ack).cloned().collect();
     let wanted = Wanted {
         clusters,
         target,
-        acknowledged: run.acknowledged,
+        acknowledged,
         caps,
         budget: Budget::from(&args.budget),
         limits: Limits::from(&args.network),

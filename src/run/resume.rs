@@ -127,7 +127,7 @@ pub(super) async fn take_up<R: Remote>(
             (new_backup(wish, journal, Some((rung, saved)))?, Some(backup::steps(&facts, wish.cluster)))
         }
     };
-    let start = Start { folder, steps: remaining(&plan, rung, anew), from: rung.clone() };
+    let start = Start { folder, steps: remaining(&plan, rung, anew.as_deref()), from: rung.clone() };
     Ok(match lost_set(&start) {
         Some((step, failure)) => Err(Outcome::Failed { step: Some(step), state: from.left(), failure }),
         None => Ok(Taken::Up(Box::new(Up { plan, before, start }))),
@@ -254,7 +254,7 @@ fn same_work(stored: &Plan, facts: &Facts, wish: Wish<'_>) -> bool {
 
 /// What is left of a plan. What is only for the time of the run is done around whatever is left; the backup is proven again before
 /// anything is changed. `anew`: the steps of a new backup, in place of the plan's own.
-fn remaining(plan: &Plan, from: &Rung, anew: Option<Vec<Step>>) -> Vec<Step> {
+fn remaining(plan: &Plan, from: &Rung, anew: Option<&[Step]>) -> Vec<Step> {
     let open = |step: &Step| !from.is_done(&step.id);
     let around = |step: &Step| matches!(step.action, Action::Hold(_) | Action::GiveBack(_));
     let any = plan.steps.iter().any(|step| open(step) && !around(step));
@@ -267,9 +267,9 @@ fn remaining(plan: &Plan, from: &Rung, anew: Option<Vec<Step>>) -> Vec<Step> {
         _ => open(step),
     };
     let mut steps: Vec<Step> = plan.steps.iter().filter(left).cloned().collect();
-    if let Some(anew) = anew.clone().filter(|_| changes) {
+    if let Some(anew) = anew.filter(|_| changes) {
         let at = steps.iter().position(|step| !matches!(step.action, Action::Hold(_))).unwrap_or(0);
-        steps.splice(at..at, anew);
+        steps.splice(at..at, anew.iter().cloned());
     }
     steps
 }
@@ -332,7 +332,7 @@ mod tests {
                 .to_vec()
         });
         let name = |step: Step| if step.title == "anew" { format!("{} anew", step.id) } else { step.id };
-        remaining(&plan(), &rung, anew).into_iter().map(name).collect()
+        remaining(&plan(), &rung, anew.as_deref()).into_iter().map(name).collect()
     }
 
     #[test]
