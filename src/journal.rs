@@ -273,7 +273,7 @@ mod tests {
         let all = read(&path).unwrap();
         // Reading is tried at each byte; opening, which waits for the disk, at some and at the ends of lines.
         for cut in 0..=whole.len() {
-            let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
+            let lines = whole[..cut].split(|byte| *byte == b'\n').count() - 1;
             let read = Lines::read(&whole[..cut], &path).unwrap();
             assert_eq!((read.events.len(), read.events.as_slice()), (lines, &all[..lines]), "cut at {cut}");
             if cut % 17 != 0 && !whole[cut.saturating_sub(1)..].iter().take(2).any(|byte| *byte == b'\n') {
@@ -308,7 +308,7 @@ mod tests {
                 let mut text = whole.clone();
                 text[at] ^= flip;
                 std::fs::write(&path, &text).unwrap();
-                let line = whole[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let line = whole[..at].split(|byte| *byte == b'\n').count();
                 match Journal::reopen(&path, "acme", None) {
                     Err(JournalError::Damaged { line: named, whole: before, .. }) => {
                         assert_eq!((named, before.len()), (line, line - 1), "byte {at} with {flip:#x}");

@@ -269,6 +269,9 @@ pub enum Unreadable {
     Strange(String),
 }
 
+/// Files that a host keeps of a run, with their bytes.
+pub type Files = Vec<(Place, Vec<u8>)>;
+
 impl Fetch {
     /// The question. Changes nothing. Its answer holds secrets.
     #[must_use]
@@ -277,14 +280,14 @@ impl Fetch {
     }
 
     /// The files with their bytes; `None` where the host has nothing of this run.
-    pub fn read(&self, output: &Output) -> Result<Option<Vec<(Place, Vec<u8>)>>, Unreadable> {
+    pub fn read(&self, output: &Output) -> Result<Option<Files>, Unreadable> {
         if output.dropped > 0 {
             return Err(Unreadable::TooMuch);
         }
         let cut = || Unreadable::Cut(output.exit.to_string());
         let mark = format!("\n{} ", self.mark);
         let mut rest = output.stdout.as_slice();
-        let mut files: Vec<(Place, Vec<u8>)> = Vec::new();
+        let mut files = Files::new();
         loop {
             // What a login shell prints stands before the first mark; between files there is nothing.
             let at = find(rest, mark.as_bytes()).filter(|at| files.is_empty() || *at == 0).ok_or_else(cut)?;

@@ -1,5 +1,4 @@
 //! The binary from outside: exit codes (promise M18), bad input, and Ctrl-C.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod lab_support;
 

@@ -21,7 +21,7 @@ pub(super) async fn rung<R: Remote>(
     rung: &Path,
     journal: &mut Journal,
 ) -> std::io::Result<Result<(), Outcome>> {
-    let (runs, run) = (Runs::on(&wish.cluster.paths.spool), wish.folder.run());
+    let (kept, run) = (Runs::on(&wish.cluster.paths.spool), wish.folder.run());
     let migration = rung.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut commands = Vec::new();
     for (place, file) in [
@@ -29,9 +29,9 @@ pub(super) async fn rung<R: Remote>(
         (Place::Before(migration.clone()), rung.join("before.json")),
         (Place::Plan(migration), rung.join("plan.json")),
     ] {
-        commands.push(runs.put(&run, &place, fs::read(file)?));
+        commands.push(kept.put(&run, &place, fs::read(file)?));
     }
-    commands.push(runs.prune(&run));
+    commands.push(kept.prune(&run));
     for command in &commands {
         if let Some(failure) = put(remote, command, journal).await? {
             return Ok(Err(Outcome::Failed { step: None, state: Left::Clean, failure }));

@@ -113,13 +113,13 @@ impl Ground {
         journal: &mut Journal,
     ) -> std::io::Result<Result<(), Outcome>> {
         let began = Instant::now();
-        let judged = {
+        let first = {
             let mut scribe = Scribe::new(journal, &step.id, &rung.join(step_log(&step.id)))?;
             self.judge(remote, step, standing, &mut scribe).await
         };
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let id = step.id.clone();
-        let (whats, outcome) = match judged {
+        let (whats, outcome) = match first {
             Begin::Do => return self.do_step(remote, step, rung, left, journal).await,
             Begin::IsDone(what) => {
                 let text =

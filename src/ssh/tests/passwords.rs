@@ -171,8 +171,8 @@ async fn a_password_that_came_after_the_host_had_hung_up_was_not_sent_and_may_be
     let asker = Asker::new(&[&[("Password: ", false)]]);
     let hang_up = async {
         // Whoever opens the pipe for writing waits until it is asked for the password.
-        let asked = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(typed));
-        let mut typing = asked.await.unwrap().unwrap();
+        let opened = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(typed));
+        let mut typing = opened.await.unwrap().unwrap();
         asker.cutter.lock().unwrap().take();
         tokio::task::spawn_blocking(move || typing.write_all(PASSWORD.as_bytes()).unwrap()).await.unwrap();
     };
