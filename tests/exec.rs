@@ -265,7 +265,7 @@ fn an_upgrade_begins_nothing_new_once_its_budget_is_used_up() {
         assert_eq!(bench.host(name).connections(), 0);
     }
     assert!(ran.out.contains("halted: budget (2 clusters)"), "{}", ran.out);
-    assert!(ran.out.contains("upgrade --on b,c --to 0.7"), "{}", ran.out);
+    assert!(ran.out.contains(" --on b,c\n") && ran.out.contains("fleet resume "), "{}", ran.out);
 }
 
 /// The binary with a command under way on `a` that waits for a file, and `b` waiting for its turn.

@@ -76,12 +76,12 @@ pub struct ResumeArgs {
     /// With --from-hosts: ask every cluster of the inventory.
     #[arg(long, requires = "from_hosts")]
     pub all: bool,
+    /// Acknowledge one more warning by the check's id, beside those that the run has acknowledged; may be given often.
+    #[arg(long, value_name = "ID")]
+    pub ack: Vec<String>,
     /// What a person has found out about a step in doubt: it was done, or it is to be done again; may be given often.
     #[arg(long, value_name = "CLUSTER:STEP=done|again", value_parser = settled)]
     pub settle: Vec<Settled>,
-    /// Acknowledge a warning by the check's id, besides those that were when the run was begun; may be given often.
-    #[arg(long, value_name = "ID")]
-    pub ack: Vec<String>,
     /// How many hosts at once.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
     pub parallel: usize,

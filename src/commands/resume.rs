@@ -80,10 +80,11 @@ async fn go_on(
     let stored = stored(&folder, &run, &unbegun)?;
     let caps = Caps::of(inventory, args.parallel);
     let resumed = Resumed { by: operator(), settled: args.settle.clone() };
+    let acknowledged = run.acknowledged.iter().chain(&args.ack).cloned().collect();
     let wanted = Wanted {
         clusters,
         target,
-        acknowledged: run.acknowledged.iter().chain(&args.ack).cloned().collect(),
+        acknowledged,
         caps,
         budget: Budget::from(&args.budget),
         limits: Limits::from(&args.network),
