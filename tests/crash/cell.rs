@@ -114,8 +114,8 @@ impl Wrong {
             _ if place.name == "(finished)" => {
                 matches!(self, Self::KilledBefore | Self::KilledAfter | Self::Torn | Self::FullHere)
             }
-            // A second operator waits at no door that is open already: the lock is not there yet, or not any more.
-            Self::Second => place.name != "(planned)" || place.begin != place.end,
+            // The lock is given back already: a second operator may come in, and finds nothing to do.
+            Self::Second => place.name != "(unlocked)",
             _ => true,
         }
     }
