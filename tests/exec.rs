@@ -340,7 +340,8 @@ fn a_path_that_is_no_text_may_be_typed_and_is_written_down_as_far_as_it_is() {
     let runs = bench.path("").join(std::ffi::OsStr::from_bytes(b"runs-\xff"));
     let mut command = bench.command(&["exec", "--all", "--runs"]);
     run(command.arg(&runs).args(["--", "true"])).ends(3);
-    let folder = fs::read_dir(&runs).unwrap().next().unwrap().unwrap().path();
+    let mut folders = fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().path());
+    let folder = folders.find(|path| path.is_dir()).unwrap();
     let written: Value = serde_json::from_slice(&fs::read(folder.join("run.json")).unwrap()).unwrap();
     let typed = written["typed"].as_array().unwrap();
     assert!(typed.iter().any(|word| word.as_str().unwrap().ends_with("/runs-\u{fffd}")), "{written}");

@@ -214,8 +214,8 @@ const DEATHS: [(&str, usize, bool); 16] = [
     ("to-0.7/restore-secrets", 3, true),
     ("to-0.7/reconcile", 1, true),
     ("to-0.7/converge", 1, false),
-    ("to-0.7/suspend-source", 1, false),
-    ("to-0.7/suspend-source", 1, true),
+    ("truce/give-back", 1, false),
+    ("truce/give-back", 2, true),
 ];
 
 #[test]
