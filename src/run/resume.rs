@@ -18,7 +18,7 @@ use crate::facts::Facts;
 use crate::files::read_json;
 use crate::jobs::Timer;
 use crate::journal::Journal;
-use crate::plan::{Action, Class, Objects, Plan, Probe, SCHEMA, Step};
+use crate::plan::{Action, Class, Objects, Plan, Probe, Redo, SCHEMA, Step};
 use crate::planner::{self, Planned};
 use crate::remote::{Command, Remote};
 use crate::state::step_log;
@@ -127,7 +127,9 @@ pub(super) async fn take_up<R: Remote>(
             (new_backup(wish, journal, Some((rung, saved)))?, Some(backup::steps(&facts, wish.cluster)))
         }
     };
-    let start = Start { folder, steps: remaining(&plan, rung, anew.as_deref()), from: rung.clone() };
+    let from_here = not_taken_back(&plan, rung);
+    let steps = remaining(&plan, &from_here, anew.as_deref());
+    let start = Start { folder, steps, from: from_here };
     Ok(match lost_set(&start) {
         Some((step, failure)) => Err(Outcome::Failed { step: Some(step), state: from.left(), failure }),
         None => Ok(Taken::Up(Box::new(Up { plan, before, start }))),
@@ -274,6 +276,21 @@ fn remaining(plan: &Plan, from: &Rung, anew: Option<&[Step]>) -> Vec<Step> {
     steps
 }
 
+/// The rung with those of its done steps open again that giving back the truce takes back: a source that the rung has resumed is suspended
+/// again, by the process that failed or by the host's own timer. Their probes tell whether it is so.
+fn not_taken_back(plan: &Plan, from: &Rung) -> Rung {
+    let mut rung = from.clone();
+    let around = |step: &Step| matches!(step.action, Action::Hold(_) | Action::GiveBack(_));
+    if plan.steps.iter().any(|step| !from.is_done(&step.id) && !around(step)) {
+        for step in plan.steps.iter().filter(|step| from.is_done(&step.id)) {
+            if matches!(step.redo, Redo::Unless(Probe::SourceSuspended { .. })) {
+                rung.steps.insert(step.id.clone(), Standing::Begun { ran: None });
+            }
+        }
+    }
+    rung
+}
+
 /// A set of objects that is to be put back and is not there any more; the step, and why.
 fn lost_set(start: &Start) -> Option<(String, Failure)> {
     start.steps.iter().find_map(|step| {
@@ -333,6 +350,23 @@ mod tests {
         });
         let name = |step: Step| if step.title == "anew" { format!("{} anew", step.id) } else { step.id };
         remaining(&plan(), &rung, anew.as_deref()).into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_source_that_was_suspended_again_meanwhile_is_looked_at_before_the_rung_goes_on() {
+        let resumes = Redo::Unless(Probe::SourceSuspended { source: "s".into(), suspended: false });
+        let mut plan = plan();
+        let switch = plan.steps.iter().position(|step| step.id == "to-0.7/switch").unwrap();
+        plan.steps[switch].redo = resumes;
+        let done = |ids: &[&str]| Rung {
+            migration: "to-0.7".into(),
+            steps: ids.iter().map(|id| ((*id).to_owned(), Standing::Done)).collect(),
+            ..Rung::default()
+        };
+        let half = not_taken_back(&plan, &done(&["truce/hold", "to-0.7/switch"]));
+        assert!(!half.is_done("to-0.7/switch") && half.is_done("truce/hold"));
+        let all: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+        assert!(not_taken_back(&plan, &done(&all)).is_done("to-0.7/switch"), "nothing is left to do");
     }
 
     #[test]
