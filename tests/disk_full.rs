@@ -111,7 +111,8 @@ fn a_disk_that_is_full_here_stops_the_run_after_what_is_under_way_and_everything
             fs::write(path, bytes).unwrap();
         }
     }
-    let run = fs::read_dir(&elsewhere).unwrap().next().unwrap().unwrap().path();
+    let mut folders = fs::read_dir(&elsewhere).unwrap().map(|entry| entry.unwrap().path());
+    let run = folders.find(|path| path.is_dir()).unwrap();
     let read = |name: &str| journal::read(&run.join(name).join("journal.ndjson")).unwrap();
     let (first, second) = (read("first"), read("second"));
     assert_eq!(*outcome(&first), Outcome::Done, "half a migration is no safe point");

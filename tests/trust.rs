@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use fleet::inventory::{self, Cluster};
 use fleet::lab::HostSpec;
-use lab_support::{Bench, Ran, fleet, replace_program, run, writes};
+use lab_support::{Bench, Ran, changes, fleet, replace_program, run};
 use serde_json::Value;
 use sshd::{Options, Sshd, find, public};
 
@@ -85,7 +85,7 @@ impl Strangers {
     }
 
     fn untouched(&self, name: &str) -> bool {
-        self.bench.host(name).commands().iter().all(|line| writes(line).is_none())
+        self.bench.host(name).commands().iter().all(|line| changes(line).is_none())
     }
 }
 

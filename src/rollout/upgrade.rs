@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::exec::mistaken;
 use super::{Budget, Caps, Pause, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
@@ -181,6 +182,11 @@ impl Rollout {
         journal: &mut Journal,
     ) -> std::io::Result<Outcome> {
         journal.record(What::Connected { host_key: session.host_key().to_owned() })?;
+        // Not even the lock of another host is taken. What cannot be asked just now, as of a k3s that a dead run has left stopped, is asked
+        // with the facts.
+        if let Ok(Some(failure)) = mistaken(session, cluster).await {
+            return self.finished(journal, from.truth(Outcome::Refused { failure }));
+        }
         let lock = locked::lock(cluster, &self.run.run()?);
         let number = match locked::take(session, &lock).await {
             Ok(number) => number,

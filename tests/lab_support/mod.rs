@@ -83,10 +83,9 @@ impl Bench {
 
     /// The newest run.
     pub(crate) fn run(&self) -> PathBuf {
-        let mut runs: Vec<PathBuf> =
-            fs::read_dir(self.path("runs")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        runs.sort();
-        runs.pop().unwrap()
+        // Ids of one second are in no order.
+        let last = fs::read_to_string(self.path("runs/.last")).unwrap();
+        self.path("runs").join(last.trim())
     }
 
     /// A cluster's report in the newest run.
@@ -264,6 +263,14 @@ pub(crate) fn files(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         }
     }
     found
+}
+
+/// What in a command line changes the host or its cluster; `None` for one that only reads, or writes what is fleet's own in its spool: its
+/// lock and its copy of the journal.
+pub(crate) fn changes(line: &str) -> Option<String> {
+    let line = fleet::lock::bare(line);
+    let own = line.contains("\ns=$1 m=$2") || line.contains("/journal.ndjson");
+    if own { None } else { writes(line) }
 }
 
 /// What in a command line writes; `None` for a line that reads only.
