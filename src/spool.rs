@@ -12,7 +12,7 @@
 //! ```
 //!
 //! What comes back is a host's, and hostile: names are of these shapes or refused, sizes are bounded, and a journal's checksums are
-//! looked at ([`lines`]). How a hand-over goes is told in `docs/handover.md`.
+//! looked at ([`lines()`]). How a hand-over goes is told in `docs/handover.md`.
 
 use std::time::Duration;
 

@@ -244,7 +244,7 @@ fn a_signal_at_any_line_ends_the_run_at_a_safe_point_with_nothing_temporary_left
     let every = if std::env::var_os("FLEET_EVERY_LINE").is_some() { 1 } else { EVERY };
     let points: Vec<usize> = (1..=LINES).step_by(every).collect();
     let name = |line: usize| format!("at-{line:03}");
-    let bench = Bench::new(points.iter().map(|line| HostSpec::new(&name(*line))).collect());
+    let bench = Bench::new(points.iter().map(|line| HostSpec::new(name(*line))).collect());
     let waiting = Mutex::new(points.into_iter());
     let outcomes = Mutex::new(BTreeMap::<String, usize>::new());
     std::thread::scope(|scope| {

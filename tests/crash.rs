@@ -4,6 +4,7 @@
 //!
 //! A sample runs with the other tests; `tests/crash/all` runs the whole table. See `docs/reliability.md`.
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+#![expect(clippy::print_stdout, reason = "the table is what the test is for")]
 
 mod lab_support;
 
@@ -47,8 +48,8 @@ fn a_run_that_is_broken_off_anywhere_ends_as_one_that_was_not() {
         // A part of the table: `to-0.7/fetch`, or `killed`, or `to-0.7/fetch: sshd away`.
         part => cells
             .iter()
-            .cloned()
             .filter(|(place, wrong)| format!("{}: {}", place.name, wrong.name()).contains(part))
+            .cloned()
             .collect(),
     };
     chosen.sort_by_key(order);

@@ -93,11 +93,11 @@ impl End {
 impl End {
     /// What is not alike with a host of another name, whose passwords are others too: which objects there are, k3s, the spool.
     pub(crate) fn differs_by_name(&self, other: &Self, host: &str) -> Vec<String> {
-        let names = |end: &Self, host: &str| -> BTreeMap<String, ()> {
-            end.objects.keys().map(|name| (name.replace(host, "HOST"), ())).collect()
+        let names = |end: &Self, host: &str| -> BTreeMap<String, bool> {
+            end.objects.keys().map(|name| (name.replace(host, "HOST"), true)).collect()
         };
         let mut found =
-            differences(&names(self, crate::cell::HOST), &names(other, host), |_, (), ()| Vec::new());
+            differences(&names(self, crate::cell::HOST), &names(other, host), |_, _, _| Vec::new());
         found.extend(self.around(other));
         found
     }
@@ -225,14 +225,14 @@ fn strip(value: &mut Value) {
         Value::Object(fields) => {
             // What is not suspended does not say so, or says so: a remedy suspends and resumes.
             fields.retain(|name, value| {
-                !MADE_ANEW.contains(&name.as_str()) && !(name == "suspend" && *value == json!(false))
+                !(MADE_ANEW.contains(&name.as_str()) || name == "suspend" && *value == json!(false))
             });
             let kind = fields.get("kind").and_then(Value::as_str).unwrap_or("").to_owned();
             for (field, value) in fields.iter_mut() {
                 match (field.as_str(), value.as_str()) {
                     // The tag is a hash of the values.
                     ("image", Some(image)) => {
-                        *value = json!(image.rsplit_once(':').map_or(image, |(name, _)| name))
+                        *value = json!(image.rsplit_once(':').map_or(image, |(name, _)| name));
                     }
                     ("name", Some(name)) => *value = json!(bare(&kind, name)),
                     // A certificate's end and the like.

@@ -24,7 +24,7 @@ pub(crate) fn places(events: &[Event]) -> Vec<Place> {
             What::Locked { .. } => places.push(Place::moment("locked")),
             What::Planned { .. } => places.push(Place::moment("planned")),
             What::StepStarted { step, .. } => {
-                places.push(Place::step(step, ran.get(step.as_str()).copied().unwrap_or(0)))
+                places.push(Place::step(step, ran.get(step.as_str()).copied().unwrap_or(0)));
             }
             What::Unlocked { .. } => places.push(Place::moment("unlocked")),
             What::Finished { .. } => places.push(Place::moment("finished")),
@@ -94,9 +94,9 @@ impl Table {
                     while let Some((place, wrong, chance)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let one = cell::run(place, *wrong, *chance, unbroken);
                         let word = if one.is_well() { "ok" } else { "NOT OK" };
-                        let found: String =
-                            one.differs.iter().take(3).map(|what| format!("\n    {what}")).collect();
-                        eprintln!("{word}: {}: {}: {}{found}", one.place, wrong.name(), one.ended.join(", "));
+                        let found: Vec<&str> = one.differs.iter().take(3).map(String::as_str).collect();
+                        let found = found.join("\n    ");
+                        println!("{word}: {}: {}: {} {found}", one.place, wrong.name(), one.ended.join(", "));
                         if enough && !one.is_well() {
                             next.store(cells.len(), Ordering::Relaxed);
                         }
