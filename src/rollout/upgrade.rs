@@ -183,8 +183,12 @@ impl Rollout {
     ) -> std::io::Result<Outcome> {
         journal.record(What::Connected { host_key: session.host_key().to_owned() })?;
         // Not even the lock of another host is taken. What cannot be asked just now, as of a k3s that a dead run has left stopped, is asked
-        // with the facts.
-        if let Ok(Some(failure)) = mistaken(session, cluster).await {
+        // with the facts; so is the domain of a cluster whose rung has been begun, for the rung may have taken its secret away.
+        let known = match from.rung {
+            Some(_) => Cluster { domain: None, ..cluster.clone() },
+            None => cluster.clone(),
+        };
+        if let Ok(Some(failure)) = mistaken(session, &known).await {
             return self.finished(journal, from.truth(Outcome::Refused { failure }));
         }
         let lock = locked::lock(cluster, &self.run.run()?);
@@ -206,9 +210,9 @@ impl Rollout {
             stop: &self.stop,
         };
         let fenced = Fenced::new(session, &lock, number, journal.pending());
-        let outcome = fenced.alive(Box::pin(run::climb(&fenced, wish, from, journal))).await;
+        let mut outcome = fenced.alive(Box::pin(run::climb(&fenced, wish, from, journal))).await;
         if matches!(outcome, Ok(Outcome::Done)) {
-            run::done(&fenced, wish, journal).await?;
+            outcome = run::done(&fenced, wish, journal).await.and(outcome);
         }
         // Whatever happened, trouble of this machine too: nobody is to wait for this run.
         let released = locked::release(&fenced, outcome.as_ref().ok()).await;
