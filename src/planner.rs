@@ -2,7 +2,7 @@
 
 use crate::backup;
 use crate::event::Failure;
-use crate::facts::identity::Pins;
+use crate::facts::identity::{Pins, Unlike};
 use crate::facts::{Facts, Installed};
 use crate::fingerprint;
 use crate::inventory::Cluster;
@@ -90,7 +90,18 @@ pub fn hold_to(stored: &Plan, now: Planned, facts: &Facts, cluster: &Cluster) ->
 /// before anything was asked.
 #[must_use]
 pub fn mistaken(facts: &Facts, cluster: &Cluster) -> Option<Failure> {
-    let unlike = Pins::from(cluster).unlike(facts);
+    not_meant(&Pins::from(cluster).unlike(facts), cluster)
+}
+
+/// Whether something else was found than the inventory pins. What cannot be told of a cluster that is not well makes it no other.
+#[must_use]
+pub fn another(facts: &Facts, cluster: &Cluster) -> Option<Failure> {
+    let mut unlike = Pins::from(cluster).unlike(facts);
+    unlike.retain(Unlike::is_found);
+    not_meant(&unlike, cluster)
+}
+
+fn not_meant(unlike: &[Unlike], cluster: &Cluster) -> Option<Failure> {
     if unlike.is_empty() {
         return None;
     }

@@ -149,6 +149,14 @@ pub struct Unlike {
     pub found: Result<String, String>,
 }
 
+impl Unlike {
+    /// Whether something else was found, rather than nothing.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        self.found.as_ref().is_ok_and(|found| !found.is_empty())
+    }
+}
+
 impl fmt::Display for Unlike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}, but ", self.key, self.pinned)?;

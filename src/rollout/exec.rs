@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Budget, Caps, Pause, each_within};
 use crate::event::{Event, Failure, Left, Outcome, StepEnd, What};
-use crate::facts::identity;
+use crate::facts::{Facts, identity};
 use crate::files::{make_file, make_folder};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
@@ -178,18 +178,32 @@ impl Exec {
     }
 }
 
-/// Whether this is another host than the inventory means (promise M3). Where its machine id is pinned, that is asked alone: the command is
-/// the host's, and its k3s may be what is to be mended. Otherwise the cluster is asked for what is pinned of it.
+/// Whether this is another host than the inventory means, or cannot be told to be the same (promise M3).
 pub(crate) async fn mistaken(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
-    let (facts, of_host) = match (&cluster.machine_id, &cluster.cluster_uid, &cluster.domain) {
-        (None, None, None) => return Ok(None),
-        (Some(_), ..) => {
-            let of_host = Cluster { cluster_uid: None, domain: None, ..cluster.clone() };
-            (identity::meet_host(session).await?, of_host)
-        }
-        (None, ..) => (identity::meet(session, cluster).await?, cluster.clone()),
-    };
-    Ok(planner::mistaken(&facts, &of_host))
+    Ok(planner::mistaken(&who(session, cluster).await?, &asked_of(cluster)))
+}
+
+/// Whether this was found to be another host than the inventory means.
+pub(super) async fn another(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
+    Ok(planner::another(&who(session, cluster).await?, &asked_of(cluster)))
+}
+
+/// The cluster with those of its pins by which a host is known before anything is done on it. Where its machine id is pinned, that alone:
+/// the command is the host's, and its k3s may be what is to be mended.
+fn asked_of(cluster: &Cluster) -> Cluster {
+    match cluster.machine_id {
+        Some(_) => Cluster { cluster_uid: None, domain: None, ..cluster.clone() },
+        None => cluster.clone(),
+    }
+}
+
+/// What is found of it, in one round trip; in none where nothing is pinned.
+async fn who(session: &Session, cluster: &Cluster) -> Result<Facts, RemoteError> {
+    match (&cluster.machine_id, &cluster.cluster_uid, &cluster.domain) {
+        (None, None, None) => Ok(Facts::default()),
+        (Some(_), ..) => identity::meet_host(session).await,
+        (None, ..) => identity::meet(session, cluster).await,
+    }
 }
 
 /// How the step and the host's work ended. `Err` is this machine's own trouble.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::exec::mistaken;
+use super::exec::another;
 use super::{Budget, Caps, Pause, each_within, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
@@ -182,13 +182,9 @@ impl Rollout {
         journal: &mut Journal,
     ) -> std::io::Result<Outcome> {
         journal.record(What::Connected { host_key: session.host_key().to_owned() })?;
-        // Not even the lock of another host is taken. What cannot be asked just now, as of a k3s that a dead run has left stopped, is asked
-        // with the facts; so is the domain of a cluster whose rung has been begun, for the rung may have taken its secret away.
-        let known = match from.rung {
-            Some(_) => Cluster { domain: None, ..cluster.clone() },
-            None => cluster.clone(),
-        };
-        if let Ok(Some(failure)) = mistaken(session, &known).await {
+        // Not even the lock of another host is taken. What cannot be told just now, of a k3s that a dead run has left stopped or of a secret
+        // that a rung has taken away, is asked again with the facts.
+        if let Ok(Some(failure)) = another(session, cluster).await {
             return self.finished(journal, from.truth(Outcome::Refused { failure }));
         }
         let lock = locked::lock(cluster, &self.run.run()?);

@@ -127,7 +127,7 @@ pub(super) async fn take_up<R: Remote>(
             (new_backup(wish, journal, Some((rung, saved)))?, Some(backup::steps(&facts, wish.cluster)))
         }
     };
-    let from_here = not_to_be_relied_on(&plan, rung);
+    let from_here = not_taken_back(&plan, rung);
     let steps = remaining(&plan, &from_here, anew.as_deref());
     let start = Start { folder, steps, from: from_here };
     Ok(match lost_set(&start) {
@@ -275,25 +275,15 @@ fn remaining(plan: &Plan, from: &Rung, anew: Option<&[Step]>) -> Vec<Step> {
     steps
 }
 
-/// The rung with those of its done steps open again of which nobody can tell that they still hold while something is left to do:
-///
-/// - a source that the rung has resumed, which giving back the truce suspends again, by the process that failed or by the host's own
-///   timer. Its probe tells whether it is so.
-/// - what was asked of Flux right before a wait that has not ended: what made the run break off may have made Flux's try fail too, and it
-///   would try again only after its own long intervals.
-fn not_to_be_relied_on(plan: &Plan, from: &Rung) -> Rung {
+/// The rung with those of its done steps open again that giving back the truce takes back while something is left to do: a source that the
+/// rung has resumed is suspended again, by the process that failed or by the host's own timer. Their probes tell whether it is so.
+fn not_taken_back(plan: &Plan, from: &Rung) -> Rung {
     let mut rung = from.clone();
-    let open = |step: &Step| !from.is_done(&step.id);
-    if !plan.steps.iter().any(|step| open(step) && !is_around(step)) {
-        return rung;
-    }
-    let next = plan.steps.iter().skip(1).map(Some).chain([None]);
-    for (step, next) in plan.steps.iter().zip(next).filter(|(step, _)| !open(step)) {
-        let taken_back = matches!(step.redo, Redo::Unless(Probe::SourceSuspended { .. }));
-        let awaited = next.is_some_and(|next| open(next) && matches!(next.action, Action::WaitUntil { .. }));
-        let asked = step.redo == Redo::Repeatable && matches!(step.action, Action::Run(_));
-        if taken_back || awaited && asked {
-            rung.steps.insert(step.id.clone(), Standing::Begun { ran: None });
+    if plan.steps.iter().any(|step| !from.is_done(&step.id) && !is_around(step)) {
+        for step in plan.steps.iter().filter(|step| from.is_done(&step.id)) {
+            if matches!(step.redo, Redo::Unless(Probe::SourceSuspended { .. })) {
+                rung.steps.insert(step.id.clone(), Standing::Begun { ran: None });
+            }
         }
     }
     rung
@@ -376,29 +366,10 @@ mod tests {
             steps: ids.iter().map(|id| ((*id).to_owned(), Standing::Done)).collect(),
             ..Rung::default()
         };
-        let half = not_to_be_relied_on(&plan, &done(&["truce/hold", "to-0.7/switch"]));
+        let half = not_taken_back(&plan, &done(&["truce/hold", "to-0.7/switch"]));
         assert!(!half.is_done("to-0.7/switch") && half.is_done("truce/hold"));
         let all: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
-        assert!(not_to_be_relied_on(&plan, &done(&all)).is_done("to-0.7/switch"), "nothing is left to do");
-    }
-
-    #[test]
-    fn flux_is_asked_again_before_what_it_was_asked_for_is_waited_for_again() {
-        let mut plan = plan();
-        let of = |id: &str| plan.steps.iter().position(|step| step.id == id).unwrap();
-        let (asks, waits) = (of("to-0.7/switch"), of("to-0.7/wait"));
-        plan.steps[asks].redo = Redo::Repeatable;
-        plan.steps[waits].action =
-            Action::WaitUntil { probe: Probe::Converged { source: "s".into() }, remedies: Vec::new() };
-        let done = |ids: &[&str]| Rung {
-            migration: "to-0.7".into(),
-            steps: ids.iter().map(|id| ((*id).to_owned(), Standing::Done)).collect(),
-            ..Rung::default()
-        };
-        let waiting = not_to_be_relied_on(&plan, &done(&["to-0.7/switch"]));
-        assert!(!waiting.is_done("to-0.7/switch"));
-        let waited = not_to_be_relied_on(&plan, &done(&["to-0.7/switch", "to-0.7/wait", "truce/hold"]));
-        assert!(waited.is_done("to-0.7/switch"), "its answer has come");
+        assert!(not_taken_back(&plan, &done(&all)).is_done("to-0.7/switch"), "nothing is left to do");
     }
 
     #[test]
