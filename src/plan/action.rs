@@ -1,0 +1,164 @@
+//! What a step does, as data: the few verbs and what each of them names.
+
+use serde::{Deserialize, Serialize};
+
+use super::Probe;
+use crate::remote::Command;
+
+/// The few verbs of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// A short command.
+    Run(Command),
+    /// A long command that belongs to the host and not to the connection. The step's deadline is held there, not the command's own; a
+    /// command with standard input or a secret output cannot be one.
+    Job(Command),
+    /// Kubernetes objects saved, completed or put back, with their metadata stripped.
+    Objects(Objects),
+    /// The copy of everything that the backup holds.
+    Backup(Backup),
+    /// The proof of the copy by an independent reader.
+    Prove(Prove),
+    /// Whatever would change the cluster by itself meanwhile is kept from it, and the host told to give it back if nobody does.
+    Hold(Truce),
+    /// What was held is given back exactly as it was found. Done at whatever end of the rung.
+    GiveBack(Truce),
+    /// Waiting until a probe is satisfied.
+    WaitUntil {
+        /// What is waited for.
+        probe: Probe,
+        /// Ids of the remedies that may be used meanwhile.
+        remedies: Vec<String>,
+    },
+}
+
+/// What a cluster and its host do by themselves at night, as it was found (promise M14).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truce {
+    /// CronJobs, found by what they do (facts section 3.6), those among them that were suspended already.
+    pub cron_jobs: Vec<Found>,
+    /// Flux sources of the release: whether they were suspended. They are not touched by the hold, but a rung may resume one.
+    pub sources: Vec<Found>,
+    /// The system-upgrade-controller's Deployment, where there is one, and its replicas.
+    pub controller: Option<(Object, u32)>,
+    /// Timers of the host's service manager that start package upgrades, and were active.
+    pub timers: Vec<String>,
+    /// The hours at which a nightly job would suspend the sources. One that goes by meanwhile is made up for when they are given back.
+    #[serde(default)]
+    pub sources_shut: Vec<Shut>,
+    /// The hours at which a nightly job would scale the controller to nothing.
+    #[serde(default)]
+    pub controller_shut: Vec<Shut>,
+}
+
+/// When a nightly job shuts something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shut {
+    /// Its cron schedule.
+    pub schedule: String,
+    /// By a clock so many seconds east of UTC.
+    pub offset_seconds: i64,
+}
+
+/// An object that can be suspended, and whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The object.
+    pub object: Object,
+    /// Whether it was suspended.
+    pub suspended: bool,
+}
+
+/// What is done with Kubernetes Secrets that a migration must carry over. The data stays in the backup folder (files 0600);
+/// the plan holds names only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objects {
+    /// Save these from the cluster into the backup folder, under `kept/<set>/`.
+    Save {
+        /// The set's name, unique in the backup.
+        set: String,
+        /// What to save. All must be there: those that are not installed are not listed.
+        objects: Vec<Object>,
+    },
+    /// Give the saved copy of an object a password of letters under this key, if the key is missing or empty.
+    AddPassword {
+        /// The set.
+        set: String,
+        /// The object in the set.
+        object: Object,
+        /// The key in its `data`.
+        key: String,
+    },
+    /// Put a saved set back with reduced metadata, read it back and compare its data byte for byte.
+    Restore {
+        /// The set.
+        set: String,
+        /// What it holds.
+        objects: Vec<Object>,
+    },
+}
+
+/// A Kubernetes object by kind, namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Object {
+    /// The plural resource, with its group where it is not core: `secrets`.
+    pub kind: String,
+    /// Its namespace; empty for objects of the whole cluster.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Object {
+    /// A Secret.
+    #[must_use]
+    pub fn secret(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind: "secrets".to_owned(), namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, namespace, name } = self;
+        if namespace.is_empty() { write!(f, "{kind}/{name}") } else { write!(f, "{namespace}/{name}") }
+    }
+}
+
+/// Exactly what a backup copies. See `docs/backup.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// The k3s data folder on the host, with `server/db` and `server/token` below it.
+    pub k3s_data: String,
+    /// The k3s configuration folder on the host.
+    pub k3s_config: String,
+    /// The folder on the host for the watchdog that starts k3s again whatever happens.
+    pub spool: String,
+    /// The volumes, each its own archive.
+    pub volumes: Vec<VolumeCopy>,
+    /// The cluster's directory on the provisioning machine, where the inventory names one.
+    pub cluster_dir: Option<std::path::PathBuf>,
+}
+
+/// One volume to copy: the map claim ↔ volume ↔ folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeCopy {
+    /// The PersistentVolume's name.
+    pub volume: String,
+    /// The claim's namespace; empty where nothing claims the volume.
+    pub namespace: String,
+    /// The claim's name; empty where nothing claims the volume.
+    pub claim: String,
+    /// The folder on the host, as the PersistentVolume says (never computed; facts section 3.2).
+    pub folder: String,
+    /// Bytes used when the plan was made, by which deadlines are set.
+    pub used: u64,
+}
+
+/// What a proof must find.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prove {
+    /// The volumes that must have a proven archive.
+    pub volumes: Vec<String>,
+}
