@@ -123,7 +123,9 @@ impl Making<'_> {
     /// The name here of each group of the source: safe, and no cluster's.
     fn groups(&mut self, drafts: &[Draft], clusters: &[String]) -> BTreeMap<String, String> {
         let mut taken = Names::default();
-        clusters.iter().for_each(|name| taken.take(name));
+        for name in clusters {
+            taken.take(name);
+        }
         let mut groups = BTreeMap::new();
         let named = drafts.iter().flat_map(|draft| draft.groups.iter().map(|group| (group, &draft.place)));
         for (group, place) in named {
