@@ -64,6 +64,10 @@ pub(crate) fn broken(bench: &Bench) -> Vec<String> {
             What::Proven { .. } => proven = true,
             // A rung that nothing was changed in may be begun anew.
             What::Planned { .. } => done.clear(),
+            // A source that was suspended again must be resumed again.
+            What::GivenBack { .. } => {
+                done.remove("to-0.7/resume-source");
+            }
             What::Ran { step, .. } if !begun.contains(step.as_str()) => {
                 broken.push(format!("{step} has run a command before its line was written"));
             }
