@@ -12,7 +12,7 @@ use super::changed::changed;
 use super::position::{Position, Rung, Standing};
 use super::saved::{find, is_fresh, new_backup};
 use super::{Scribe, Trouble, Wish, consider, gather, objects, out_of_order, unasked, wait};
-use crate::backup::{self, Folder};
+use crate::backup::{self, Folder, NOT_PROVEN};
 use crate::event::{Failure, Outcome, StepEnd, What, When};
 use crate::facts::Facts;
 use crate::files::read_json;
@@ -102,7 +102,7 @@ pub(super) async fn take_up<R: Remote>(
         return Ok(Err(Outcome::Refused { failure }));
     }
     let saved = rung.backup.as_ref().and_then(|backup| find(wish, backup));
-    let whole = saved.clone().filter(|folder| folder.manifest().is_ok());
+    let whole = saved.clone().filter(|folder| folder.manifest().is_ok() && !is_refuted(rung));
     if rung.dirty.is_none() {
         let fresh = rung.backup.as_ref().is_some_and(|backup| is_fresh(backup, Timestamp::now()));
         let Some(folder) = whole.filter(|_| fresh && same_work(&plan, &facts, wish)) else {
@@ -134,6 +134,11 @@ pub(super) async fn take_up<R: Remote>(
         Some((step, failure)) => Err(Outcome::Failed { step: Some(step), state: from.left(), failure }),
         None => Ok(Taken::Up(Box::new(Up { plan, before, start }))),
     })
+}
+
+/// Whether the last proof has found the backup to be none: to prove it again would find the same for ever.
+fn is_refuted(rung: &Rung) -> bool {
+    matches!(rung.standing("backup/prove"), Some(Standing::Failed(failure)) if failure.cause == NOT_PROVEN)
 }
 
 /// What tells whose cluster it is. Within a rung the secret with the domain may be away: then the domain is what it was before, if the
