@@ -53,13 +53,15 @@ pub fn prove(folder: &Folder, what: &Prove) -> Result<Proven, Failure> {
         }
     }
     let Reading { faults, etcd, full, .. } = reading;
-    let cause = match (etcd, full) {
-        (true, _) => "etcd-not-provable",
-        // Of the backup it says nothing.
-        (_, true) => "disk-full-here",
-        _ => NOT_PROVEN,
-    };
-    let said = format!("backup {} of {} is not proven: {faults}", folder.id(), folder.cluster());
+    let (id, cluster) = (folder.id(), folder.cluster());
+    // A fault of this disk; of the backup it says nothing.
+    if full {
+        let path = folder.path().display();
+        let said = format!("backup {id} of {cluster} cannot be looked into: no room is left in {path}");
+        return Err(Failure::new("disk-full-here", said).read("docs/backup.md#when-a-backup-is-not-proven"));
+    }
+    let cause = if etcd { "etcd-not-provable" } else { NOT_PROVEN };
+    let said = format!("backup {id} of {cluster} is not proven: {faults}");
     Err(Failure::new(cause, said).read("docs/backup.md#when-a-backup-is-not-proven"))
 }
 
