@@ -311,8 +311,7 @@ fn what_a_rung_stands_on_is_looked_at_before_anything_is_done() {
     ]);
     let damaged = backup(&bench, "damaged-backup").join("server.tar.zst");
     let mut bytes = fs::read(&damaged).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
+    *bytes.last_mut().unwrap() ^= 0xff;
     fs::write(&damaged, bytes).unwrap();
     let lost = backup(&bench, "lost-backup");
     fs::remove_file(lost.join("manifest.json")).unwrap();

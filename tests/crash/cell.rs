@@ -198,7 +198,7 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         .env("CRASH_AT", text)
         .env("CRASH_NTH", nth.to_string())
         .env("CRASH_GATE", &gate);
-    if place.begin != place.end {
+    if does == "hold" && place.begin != place.end {
         command.env("CRASH_END", &place.end);
     }
     strike::before(&bench, host, place, wrong);

@@ -51,14 +51,14 @@ impl Held<'_> {
             Wrong::RebootBefore => self.host.inject(Fault::RebootsAt(next())),
             Wrong::RebootAfter => self.host.inject(Fault::RebootsAfter(next())),
             Wrong::FullThere => self.host.inject(Fault::NoRoom),
-            Wrong::SshdAway => self.away(Fault::Unreachable, away(SSHD_AWAY)),
-            Wrong::ApiAway => self.away(Fault::ApiAway, away(API_AWAY)),
+            Wrong::SshdAway => self.away(&Fault::Unreachable, away(SSHD_AWAY)),
+            Wrong::ApiAway => self.away(&Fault::ApiAway, away(API_AWAY)),
             Wrong::StepFails => match place.action {
                 Some(Action::Prove(_)) => damage(self.bench),
-                Some(Action::Backup(_)) => self.until_its_end(Fault::TarFails),
-                _ => self.until_its_end(Fault::CommandFails(next())),
+                Some(Action::Backup(_)) => self.until_its_end(&Fault::TarFails),
+                _ => self.until_its_end(&Fault::CommandFails(next())),
             },
-            Wrong::GivenUp => self.until_its_end(Fault::Unreachable),
+            Wrong::GivenUp => self.until_its_end(&Fault::Unreachable),
             Wrong::Second => {
                 let found = self.second();
                 self.go();
@@ -80,26 +80,26 @@ impl Held<'_> {
     }
 
     /// The fault lasts so long, or until the process has ended.
-    fn away(&mut self, fault: Fault, time: Duration) {
+    fn away(&mut self, fault: &Fault, time: Duration) {
         self.host.inject(fault.clone());
         self.go();
         let ends = Instant::now() + time;
         while Instant::now() < ends && !self.is_over() {
             pass(Duration::from_millis(20));
         }
-        self.host.heal(&fault);
+        self.host.heal(fault);
     }
 
     /// The fault lasts until the end of the step is about to be written; where there is none, until the process has ended. All that comes
     /// after it, giving back before all, finds the host well.
-    fn until_its_end(&mut self, fault: Fault) {
+    fn until_its_end(&mut self, fault: &Fault) {
         self.host.inject(fault.clone());
         fs::write(self.gate.join("go"), "").unwrap();
         let ends = Instant::now() + FAILS;
         while Instant::now() < ends && !self.gate.join("there").exists() && !self.is_over() {
             pass(Duration::from_millis(5));
         }
-        self.host.heal(&fault);
+        self.host.heal(fault);
     }
 
     /// Somebody else upgrades the same host meanwhile: it must be told who holds the lock, with exit code 5.
@@ -117,12 +117,12 @@ impl Held<'_> {
     }
 }
 
-/// Changes a byte in the middle of the largest file of the backup.
+/// Changes a byte of the largest file of the backup.
 fn damage(bench: &Bench) {
     let (path, mut bytes) =
         files(&bench.path("backups")).into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
+    let byte = bytes.iter_mut().nth(1000).unwrap();
+    *byte ^= 0xff;
     fs::write(path, bytes).unwrap();
 }
 
