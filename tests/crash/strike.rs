@@ -121,8 +121,7 @@ impl Held<'_> {
 fn damage(bench: &Bench) {
     let (path, mut bytes) =
         files(&bench.path("backups")).into_iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
-    let byte = bytes.iter_mut().nth(1000).unwrap();
-    *byte ^= 0xff;
+    bytes[1000] ^= 0xff;
     fs::write(path, bytes).unwrap();
 }
 
