@@ -362,8 +362,8 @@ fn what_a_rung_stands_on_is_looked_at_before_anything_is_done() {
         let copied = |event: &&Event| matches!(&event.what, What::StepEnded { step, end: StepEnd::Done, .. } if step == "backup/copy");
         events(&folder, name).iter().filter(copied).count()
     };
-    let copied = ["lost-backup", "of-yesterday", "lost-secrets", "damaged-backup"].map(copies);
-    assert_eq!(copied, [2, 2, 1, 2]);
+    let all = ["lost-backup", "of-yesterday", "lost-secrets", "damaged-backup"];
+    assert_eq!(all.map(copies), [2, 2, 1, 2]);
     for (name, before) in ["plan-edited", "plan-torn"].into_iter().zip(before) {
         for line in &bench.host(name).commands()[before..] {
             assert!(!line.contains("kubectl patch") && !line.contains("kubectl annotate"), "{name}: {line}");
