@@ -25,6 +25,7 @@ mod keep;
 pub mod objects;
 pub mod position;
 mod redo;
+mod remaining;
 mod resume;
 mod saved;
 pub mod scribe;
