@@ -8,6 +8,7 @@ mod pause;
 mod survey;
 mod turns;
 mod upgrade;
+mod visit;
 
 pub use budget::Budget;
 pub(crate) use exec::mistaken;
@@ -16,6 +17,7 @@ pub use pause::Pause;
 pub use survey::survey;
 pub use turns::Caps;
 pub use upgrade::{Resumed, Rollout, Settled};
+pub use visit::{Errand, Visit};
 
 #[cfg(test)]
 mod tests;

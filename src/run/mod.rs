@@ -32,6 +32,7 @@ mod truce;
 mod turn;
 mod verdicts;
 pub mod wait;
+pub mod window;
 
 pub use fenced::Fenced;
 pub use keep::done;

@@ -9,6 +9,7 @@ use crate::event::{Failure, What};
 use crate::plan::Truce;
 use crate::remote::{Command, Exit, Output, Remote};
 use crate::truce::{self, LEASE, LONGEST, Seen, Standing, Thing};
+use crate::window;
 
 /// Where to read on.
 const READ: &str = "docs/truce.md#when-something-is-not-given-back";
@@ -24,7 +25,15 @@ pub(super) async fn hold<R: Remote>(
     spool: &str,
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
-    let (mut things, adopted) = match standing(remote, spool, scribe).await? {
+    let (standing, windows) = stands(remote, spool, scribe).await?;
+    for (kind, guard) in windows {
+        // Its timer would shut it in the middle of the run, which opens for itself what it needs.
+        scribe.demand(remote, &window::put_away(spool, kind, guard)).await?;
+        if guard != window::Guard::Shut {
+            scribe.note(format!("the {} that was opened by hand is shut", kind.id()))?;
+        }
+    }
+    let (mut things, adopted) = match standing {
         Standing::Waiting(things) => (things, true),
         Standing::Fired(_) => {
             // It is being given back just now: that comes to its end first.
@@ -157,8 +166,17 @@ async fn starts<R: Remote>(remote: &R, scribe: &mut Scribe<'_>) -> Result<bool, 
 }
 
 async fn standing<R: Remote>(remote: &R, spool: &str, scribe: &mut Scribe<'_>) -> Result<Standing, Trouble> {
+    Ok(stands(remote, spool, scribe).await?.0)
+}
+
+/// What the host keeps of a truce, and of which windows it keeps a timer.
+async fn stands<R: Remote>(
+    remote: &R,
+    spool: &str,
+    scribe: &mut Scribe<'_>,
+) -> Result<(Standing, Vec<(window::Kind, window::Guard)>), Trouble> {
     let output = scribe.repeat(remote, &truce::standing(spool)).await?;
-    truce::read_standing(&output).map_err(strange)
+    Ok((truce::read_standing(&output).map_err(strange)?, window::guarded(&output)))
 }
 
 fn strange(said: String) -> Trouble {
