@@ -18,6 +18,7 @@ pub mod checks;
 pub mod facts;
 pub mod files;
 pub mod fingerprint;
+pub mod flux_env;
 pub mod inventory;
 pub mod migrations;
 pub mod planner;

@@ -57,6 +57,13 @@ impl Kind {
         }
     }
 
+    const fn of(self) -> truce::Kind {
+        match self {
+            Self::Flux => truce::Kind::Source,
+            Self::K3s => truce::Kind::Controller,
+        }
+    }
+
     const fn states(self) -> (&'static str, &'static str) {
         match self {
             Self::Flux => ("false", "true"),
@@ -108,6 +115,14 @@ pub enum Guard {
     GaveUp,
     /// It died before it could: nobody shuts the window.
     Dead,
+}
+
+impl Guard {
+    /// Whether the window is open by fleet, or may be, and is to be shut.
+    #[must_use]
+    pub const fn shuts(self) -> bool {
+        matches!(self, Self::Waiting(_) | Self::GaveUp | Self::Dead)
+    }
 }
 
 /// Reads from the answer to [`truce::standing`] how the timer of this window is.
@@ -349,12 +364,25 @@ pub fn timer(spool: &str, kind: Kind, thing: &Thing) -> Timer {
     Timer::new(spool, kind.id(), &truce::give_back(&[shut]))
 }
 
-/// Ends the timer of this window, by whose own line it is shut before, if it is not: for who must have it shut, and knows no more of it.
+/// Ends whatever timer the host has for this window.
 #[must_use]
-pub fn put_away(spool: &str, kind: Kind, guard: Guard) -> Command {
-    let timer = Timer::new(spool, kind.id(), &Command::new(":"));
-    let undo = format!("{}/undo", timer.folder());
-    let shut = Command::new("test ! -s").arg(&undo).fixed("|| sh").arg(&undo);
-    let command = if guard == Guard::Shut { timer.disarm() } else { shut.then("&&", &timer.disarm()) };
-    command.deadline(Duration::from_secs(300))
+pub fn forget(spool: &str, kind: Kind) -> Command {
+    Timer::new(spool, kind.id(), &Command::new(":")).disarm()
+}
+
+/// Shuts this window by its timer's own line, and ends the timer.
+#[must_use]
+pub fn put_away(spool: &str, kind: Kind) -> Command {
+    let undo = format!("{}/undo", Timer::new(spool, kind.id(), &Command::new(":")).folder());
+    Command::new("sh").arg(undo).then("&&", &forget(spool, kind)).deadline(Duration::from_secs(300))
+}
+
+/// Records the things of windows that were opened by hand as they were before that: so they are given back shut.
+pub fn take_over(things: &mut [Thing], windows: &[(Kind, Guard)]) {
+    for (kind, _) in windows.iter().filter(|(_, guard)| guard.shuts()) {
+        let (of, (_, shut)) = (kind.of(), kind.states());
+        for thing in things.iter_mut().filter(|thing| thing.kind == of) {
+            shut.clone_into(&mut thing.found);
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod lab;
 mod lock;
 mod runs;
 mod upgrade;
+mod vars;
 mod window;
 
 pub use ask::{CheckArgs, FactsArgs, PlanArgs};
@@ -25,6 +26,7 @@ pub use lab::{LabSub, LabUpArgs, RehearseArgs};
 pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
 pub use runs::{ReportArgs, RunArgs, StatusArgs};
 pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs};
+pub use vars::{VarsApplyArgs, VarsDiffArgs, VarsSub};
 pub use window::{VisitArgs, WindowCloseArgs, WindowOpenArgs, WindowShowArgs, WindowSub};
 
 /// Upgrade many Stackspin clusters at once over SSH.
@@ -88,6 +90,9 @@ pub enum Sub {
     /// The time in which k3s may be upgraded: show it, open it, shut it.
     #[command(subcommand)]
     K3sWindow(WindowSub),
+    /// The variables in `.flux.env` here against those in the cluster: show what differs, apply it.
+    #[command(subcommand)]
+    Vars(VarsSub),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
     /// Show how a run stands: while it goes on, from any terminal, and afterwards.

@@ -29,6 +29,7 @@ mod stop;
 mod trust;
 mod tunnel;
 mod upgrade;
+mod vars;
 mod visit;
 mod watch;
 mod window;
@@ -52,6 +53,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Lock(sub) => lock::run(&cli, sub).await,
         Sub::Window(sub) => window::run(&cli, Kind::Flux, sub).await,
         Sub::K3sWindow(sub) => window::run(&cli, Kind::K3s, sub).await,
+        Sub::Vars(sub) => vars::run(&cli, sub).await,
         Sub::Report(args) => report::run(&cli, args),
         Sub::Status(args) => status::run(&cli, args),
         Sub::Watch(args) => watch::run(&cli, args).await,

@@ -13,7 +13,7 @@ use crate::facts::identity;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::planner;
-use crate::run::{self, Fenced};
+use crate::run::{self, Fenced, vars};
 use crate::ssh::{Network, Session};
 use crate::state::{ClusterFolder, RunFolder, step_log};
 use crate::window::Wanted;
@@ -23,6 +23,8 @@ use crate::window::Wanted;
 pub enum Errand {
     /// A maintenance window is opened or shut.
     Window(Wanted),
+    /// Changed variables are put into the clusters, by cluster.
+    Vars(BTreeMap<String, vars::Wanted>),
 }
 
 /// A visit to many clusters.
@@ -148,6 +150,13 @@ impl Visit {
                 let log = folder.path().join(step_log(&wanted.step()));
                 run::window::carry(fenced, &cluster.paths.spool, *wanted, &log, journal).await
             }
+            Errand::Vars(all) => match all.get(&cluster.name) {
+                Some(wanted) => {
+                    let log = folder.path().join(step_log(vars::STEP));
+                    vars::carry(fenced, cluster, wanted, (folder.path(), &log), journal).await
+                }
+                None => Ok(Outcome::NothingToDo),
+            },
         }
     }
 }

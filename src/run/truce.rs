@@ -9,7 +9,7 @@ use crate::event::{Failure, What};
 use crate::plan::Truce;
 use crate::remote::{Command, Exit, Output, Remote};
 use crate::truce::{self, LEASE, LONGEST, Seen, Standing, Thing};
-use crate::window;
+use crate::window::{self, Guard};
 
 /// Where to read on.
 const READ: &str = "docs/truce.md#when-something-is-not-given-back";
@@ -26,12 +26,9 @@ pub(super) async fn hold<R: Remote>(
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
     let (standing, windows) = stands(remote, spool, scribe).await?;
-    for (kind, guard) in windows {
-        // Its timer would shut it in the middle of the run, which opens for itself what it needs.
-        scribe.demand(remote, &window::put_away(spool, kind, guard)).await?;
-        if guard != window::Guard::Shut {
-            scribe.note(format!("the {} that was opened by hand is shut", kind.id()))?;
-        }
+    for (kind, _) in windows.iter().filter(|(_, guard)| *guard == Guard::Shutting) {
+        // It is being shut just now: that comes to its end first.
+        scribe.demand(remote, &window::put_away(spool, *kind)).await?;
     }
     let (mut things, adopted) = match standing {
         Standing::Waiting(things) => (things, true),
@@ -55,7 +52,16 @@ pub(super) async fn hold<R: Remote>(
     if adopted {
         scribe.note("an earlier run had held this and did not give it back: its record is taken over")?;
     }
+    window::take_over(&mut things, &windows);
     arm(remote, spool, &things, adopted, scribe).await?;
+    for (kind, guard) in windows {
+        // Its timer would shut it in the middle of the run: from here on that is done when all is given back.
+        scribe.demand(remote, &window::forget(spool, kind)).await?;
+        if guard.shuts() {
+            scribe
+                .note(format!("the {} that was opened by hand is shut when this is given back", kind.id()))?;
+        }
+    }
     if things.is_empty() {
         return scribe.note("there is nothing to hold");
     }
@@ -174,7 +180,7 @@ async fn stands<R: Remote>(
     remote: &R,
     spool: &str,
     scribe: &mut Scribe<'_>,
-) -> Result<(Standing, Vec<(window::Kind, window::Guard)>), Trouble> {
+) -> Result<(Standing, Vec<(window::Kind, Guard)>), Trouble> {
     let output = scribe.repeat(remote, &truce::standing(spool)).await?;
     Ok((truce::read_standing(&output).map_err(strange)?, window::guarded(&output)))
 }
