@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fleet::lab::{Fault, Host, HostSpec};
 use lab_support::{Bench, files, holds};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const FLUX: &str = "flux-system";
 const SECRET: &str = "oas-cluster-variables";
@@ -26,26 +26,15 @@ fn live(host: &Host) -> BTreeMap<String, String> {
     data.into_iter().map(|(key, value)| (key, plain(value.as_str().unwrap()))).collect()
 }
 
-/// Gives each host a directory with its variables as they are in the cluster, and names it in the inventory.
+/// Makes each cluster's file say what its Secret says.
 fn directories(bench: &Bench) {
-    let inventory = bench.lab.inventory().join("lab.toml");
-    let mut said = fs::read_to_string(&inventory).unwrap();
-    for host in bench.lab.hosts() {
-        let name = &host.spec().name;
-        let folder = bench.path("clusters").join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let table = format!("[clusters.\"{name}\"]\n");
-        assert!(said.contains(&table), "{said}");
-        said = said.replace(&table, &format!("{table}directory = {:?}\n", folder.display().to_string()));
-    }
-    fs::write(&inventory, said).unwrap();
     for host in bench.lab.hosts() {
         write(bench, host, &live(host));
     }
 }
 
 fn env(bench: &Bench, host: &Host) -> PathBuf {
-    bench.path("clusters").join(&host.spec().name).join(ENV)
+    bench.path("lab/clusters").join(&host.spec().name).join(ENV)
 }
 
 fn write(bench: &Bench, host: &Host, variables: &BTreeMap<String, String>) {
@@ -100,7 +89,7 @@ fn what_differs_is_shown_without_values_applied_reconciled_and_can_be_put_back()
     // The values are in the kept Secret alone, which is for its owner's eyes.
     let kept = bench.run().join("one/kept").join(format!("{SECRET}.json"));
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
-    let said = [shown.out, ran.out, ran.err, host.commands().join("\n")].concat();
+    let said = format!("{}{}{}{}", shown.out, ran.out, ran.err, host.commands().join("\n"));
     assert!(!said.contains("hunter2") && !said.contains(&STANDARD.encode("hunter2-new")), "{said}");
     for (path, bytes) in files(&bench.path("runs")).into_iter().filter(|(path, _)| *path != kept) {
         assert!(
@@ -118,8 +107,6 @@ fn what_differs_is_shown_without_values_applied_reconciled_and_can_be_put_back()
 #[test]
 fn a_file_that_is_wrong_is_told_with_its_line_before_any_host_is_asked() {
     let bench = Bench::new(vec![HostSpec::new("one"), HostSpec::new("two")]);
-    bench.fleet(&["vars", "diff", "--on", "one"]).ends(64);
-    directories(&bench);
     for host in bench.lab.hosts() {
         fs::write(env(&bench, host), "domain=a\npassword=hunter$2\n").unwrap();
     }
@@ -146,10 +133,13 @@ fn a_secret_that_cannot_be_set_and_a_kustomization_that_does_not_become_ready_ar
         wanted.insert("admin_email".into(), "b@example.org".into());
         write(&bench, host, &wanted);
     }
-    // It waits for itself, and would for ever.
-    bench.host("stuck").edit("kustomizations", FLUX, "wordpress", |object| {
-        object["spec"]["dependsOn"] = json!([{"name": "wordpress"}]);
-    });
+    // It waits for itself, and would for ever. None that comes from another, which would put it right.
+    let stuck = bench.host("stuck");
+    let comes_from =
+        |object: &Value| object["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"].is_string();
+    let root = stuck.objects("kustomizations").into_iter().find(|object| !comes_from(object)).unwrap();
+    let root = root["metadata"]["name"].as_str().unwrap();
+    stuck.edit("kustomizations", FLUX, root, |object| object["spec"]["dependsOn"] = json!([{"name": root}]));
     let ran = bench.fleet(&["vars", "apply", "--all", "--yes"]).ends(3);
     assert_eq!(bench.report("fails")["failure"]["cause"], "vars-not-set");
     assert_ne!(live(bench.host("fails"))["admin_email"], "b@example.org");
