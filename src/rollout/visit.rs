@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Budget, Caps, Pause, each_within, locked};
+use super::{Budget, Caps, Pause, each_within, flat, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::facts::identity;
 use crate::inventory::Cluster;
@@ -50,15 +50,13 @@ impl Visit {
     /// Makes it. Each cluster has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn run(self, clusters: Vec<Cluster>, caps: Caps) -> BTreeMap<String, Result<(), String>> {
         let this = Arc::new(self);
-        let results = each_within(clusters, &caps, &this.budget, &this.pause, |cluster| {
-            let this = Arc::clone(&this);
-            async move { this.one(&cluster).await }
-        })
-        .await;
-        results
-            .into_iter()
-            .map(|(name, result)| (name, result.and_then(|inner| inner.map_err(|error| error.to_string()))))
-            .collect()
+        flat(
+            each_within(clusters, &caps, &this.budget, &this.pause, |cluster| {
+                let this = Arc::clone(&this);
+                async move { this.one(&cluster).await }
+            })
+            .await,
+        )
     }
 
     async fn one(&self, cluster: &Cluster) -> io::Result<()> {

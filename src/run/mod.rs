@@ -26,6 +26,7 @@ pub mod objects;
 pub mod position;
 mod reconcile;
 mod redo;
+mod remaining;
 mod resume;
 mod saved;
 pub mod scribe;
