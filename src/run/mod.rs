@@ -24,6 +24,7 @@ pub mod job;
 mod keep;
 pub mod objects;
 pub mod position;
+mod reconcile;
 mod redo;
 mod remaining;
 mod resume;
@@ -31,8 +32,10 @@ mod saved;
 pub mod scribe;
 mod truce;
 mod turn;
+pub mod vars;
 mod verdicts;
 pub mod wait;
+pub mod window;
 
 pub use fenced::Fenced;
 pub use keep::done;
