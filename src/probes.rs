@@ -232,7 +232,14 @@ fn unready(release: &Release) -> Option<Stuck> {
         return None;
     }
     let terminal = ready.current && ready.message.contains("retries exhausted");
-    Some(stuck("HelmRelease", namespace, name, &describe(ready, &release.applied), terminal))
+    let said = describe(ready, &release.applied);
+    // The cause, by which a remedy knows the fault: "retries exhausted" alone hides it.
+    let said = if ready.current && !release.failed.is_empty() {
+        format!("{said}; its last try: {}", release.failed)
+    } else {
+        said
+    };
+    Some(stuck("HelmRelease", namespace, name, &said, terminal))
 }
 
 fn describe(ready: &Ready, revision: &str) -> String {
@@ -338,6 +345,24 @@ mod tests {
         assert!(unready(&release).unwrap().terminal);
         release.ready.current = false;
         assert!(!unready(&release).unwrap().terminal);
+    }
+
+    #[test]
+    fn a_release_out_of_retries_tells_what_its_last_try_failed_of() {
+        let mut release = Release {
+            ready: Ready { message: "upgrade retries exhausted".into(), ..ready("False") },
+            failed: "Helm upgrade failed: timed out".into(),
+            ..Release::default()
+        };
+        assert_eq!(
+            unready(&release).unwrap().message,
+            "upgrade retries exhausted; its last try: Helm upgrade failed: timed out"
+        );
+        release.ready.current = false;
+        assert!(
+            !unready(&release).unwrap().message.contains("timed out"),
+            "it is from before the latest change"
+        );
     }
 
     #[test]
