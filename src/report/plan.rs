@@ -89,6 +89,14 @@ fn details(action: &Action) -> Vec<String> {
             }
             lines
         }
+        Action::Local(script) => vec![
+            format!("$ {script}"),
+            format!(
+                "on this machine, in Stackspin {} at {}, with the cluster's API through SSH",
+                script.release,
+                script.commit.get(..12).unwrap_or(&script.commit)
+            ),
+        ],
     }
 }
 

@@ -390,6 +390,10 @@ impl Ground {
                 self.proven = Some(proven);
                 Ok(())
             }
+            Action::Local(script) => {
+                let said = format!("{script} needs the room for upstream's scripts");
+                Err(Trouble::Failed(Failure::new("script-not-started", said)))
+            }
         }
     }
 }

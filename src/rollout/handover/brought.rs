@@ -116,6 +116,12 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
                 what.cluster_dir.clone_from(&cluster.directory);
                 true
             }
+            // A host's word starts no program of this machine.
+            Action::Local(_) => {
+                return Err(failed(
+                    "its plan.json runs a script on the machine that made it, which another does not take over",
+                ));
+            }
             _ => true,
         };
         if !fits {
