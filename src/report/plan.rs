@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::form::{about, bytes};
-use crate::plan::{Action, Backup, Class, Found, Objects, Plan, Step, Truce};
+use crate::plan::{Action, Backup, Class, Found, Local, Objects, Plan, Step, Truce};
 use crate::remote::printable;
 
 /// The whole plan.
@@ -89,15 +89,22 @@ fn details(action: &Action) -> Vec<String> {
             }
             lines
         }
-        Action::Local(script) => vec![
-            format!("$ {script}"),
-            format!(
-                "on this machine, in Stackspin {} at {}, with the cluster's API through SSH",
-                script.release,
-                script.commit.get(..12).unwrap_or(&script.commit)
-            ),
-        ],
+        Action::Local(script) => script_of(script),
     }
+}
+
+fn script_of(script: &Local) -> Vec<String> {
+    let Local { release, commit, unless, remedies, .. } = script;
+    let commit = commit.get(..12).unwrap_or(commit);
+    let mut lines = vec![
+        format!("$ {script}"),
+        format!("on this machine, in Stackspin {release} at {commit}, with the cluster's API through SSH"),
+    ];
+    lines.extend(unless.iter().map(|probe| format!("only where this is not so: {probe}")));
+    if !remedies.is_empty() {
+        lines.push(format!("run again after a fault that a remedy knows: {}", remedies.join(", ")));
+    }
+    lines
 }
 
 fn held(truce: &Truce) -> Vec<String> {
