@@ -51,7 +51,11 @@ pub fn of(facts: &Facts, cluster: &Cluster) -> Fingerprint {
     of_data(&mut print, facts);
     of_nights(&mut print, facts);
     if let Known::Is(scripts) = &facts.scripts {
-        put(&mut print, format!("Stackspin {}", scripts.release), scripts.commit.as_deref().unwrap_or("none"));
+        put(
+            &mut print,
+            format!("Stackspin {}", scripts.release),
+            scripts.commit.as_deref().unwrap_or("none"),
+        );
     }
     print
 }

@@ -15,7 +15,9 @@ use super::{Facts, Known, SCHEMA};
 use super::{
     certificates, claims, clock, disks, flux, here, identity, k3s, login, memory, nightly, nodes, os,
 };
-use super::{overrides, packages, pods, reach, scripts, secrets, timers, tools, upgrades, variables, volumes, web};
+use super::{
+    overrides, packages, pods, reach, scripts, secrets, timers, tools, upgrades, variables, volumes, web,
+};
 use crate::inventory::{Cluster, Paths};
 use crate::remote::{Remote, RemoteError};
 

@@ -87,7 +87,9 @@ impl Scripts {
             release: release.clone(),
             commit,
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-            needs: needs.map(|(_, _, needs)| needs.iter().map(|name| (*name).to_owned()).collect()).unwrap_or_default(),
+            needs: needs
+                .map(|(_, _, needs)| needs.iter().map(|name| (*name).to_owned()).collect())
+                .unwrap_or_default(),
         }))
     }
 }

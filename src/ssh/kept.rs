@@ -193,10 +193,7 @@ impl Remote for Session {
 
     async fn forward(&self, port: u16) -> Result<Forward, RemoteError> {
         let tunnel = self.tunnel(port).await?;
-        Ok(Forward {
-            port: tunnel.local_port(),
-            serving: Box::pin(async move { tunnel.serve().await }),
-        })
+        Ok(Forward { port: tunnel.local_port(), serving: Box::pin(async move { tunnel.serve().await }) })
     }
 
     fn news(&self) -> Vec<String> {
