@@ -34,6 +34,7 @@ pub mod spool;
 pub mod ssh;
 pub mod state;
 pub mod truce;
+pub mod upstream;
 
 // floor: work. One plan on one cluster; many clusters.
 pub mod rollout;
