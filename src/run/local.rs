@@ -26,18 +26,19 @@ pub(super) const NOT_STARTED: &str = "script-not-started";
 
 /// What the scripts of a run stand on.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     /// The cluster.
-    pub(super) cluster: Cluster,
+    pub cluster: Cluster,
     /// The folder of all releases.
-    pub(super) folder: PathBuf,
+    pub folder: PathBuf,
     /// The run's id.
-    pub(super) run: String,
+    pub run: String,
 }
 
 impl Place {
     /// That of this wish.
-    pub(super) fn of(wish: Wish<'_>) -> Self {
+    #[must_use]
+    pub fn of(wish: Wish<'_>) -> Self {
         let Wish { cluster, folder, .. } = wish;
         Self { cluster: cluster.clone(), folder: folder.scripts(), run: folder.run() }
     }
@@ -49,7 +50,7 @@ impl Place {
 }
 
 /// Carries a script out within the step's time.
-pub(super) async fn carry<R: Remote>(
+pub async fn carry<R: Remote>(
     remote: &R,
     step: &Step,
     script: &Local,
@@ -135,7 +136,8 @@ async fn follow(
 }
 
 /// Why the step is not gone on with: what an earlier process started for it runs on, without a way to the cluster.
-pub(super) fn still_runs(step: &Step, place: &Place) -> Option<Failure> {
+#[must_use]
+pub fn still_runs(step: &Step, place: &Place) -> Option<Failure> {
     let alive: Vec<String> = upstream::alive(&place.mark(&step.id)).iter().map(ToString::to_string).collect();
     let pids = alive.join(" ");
     (!alive.is_empty()).then(|| {
@@ -165,3 +167,6 @@ fn before(error: &RemoteError) -> Trouble {
 fn not_started(why: &str) -> Trouble {
     Trouble::Failed(Failure::new(NOT_STARTED, format!("the script was not started: {why}")).read(READ))
 }
+
+#[cfg(test)]
+mod tests;
