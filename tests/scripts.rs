@@ -80,7 +80,7 @@ impl Site {
             let path = self.checkout().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
-            if !name.ends_with(".txt") {
+            if path.extension() != Some("txt".as_ref()) {
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
             }
         }
@@ -325,7 +325,7 @@ async fn a_script_has_the_api_before_it_no_input_and_nothing_of_the_operators_en
 async fn its_exit_status_decides_and_its_last_words_are_told() {
     let site = Site::new(&[(
         "bin/upgrade.sh",
-        "#!/bin/sh\necho much; echo 'daemonset is \033[31mimmutable' >&2; exit 3\n",
+        "#!/bin/sh\necho much; echo 'daemonset is \x1b[31mimmutable' >&2; exit 3\n",
     )]);
     let told = told(&site, &["bin/upgrade.sh"], HOUR, &STAYS).await;
     let failure = told.failed();
@@ -455,7 +455,7 @@ fn a_step_runs_upstreams_program_against_the_clusters_own_api() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let ended = runtime.block_on(async {
         let session = fleet::ssh::connect(&cluster.host).await.unwrap();
-        let (backups, stop) = (bench.path("backups"), AtomicBool::new(false));
+        let (backups, stopped) = (bench.path("backups"), AtomicBool::new(false));
         let wish = Wish {
             cluster: &cluster,
             target: Version::V1_0,
@@ -464,7 +464,7 @@ fn a_step_runs_upstreams_program_against_the_clusters_own_api() {
             backups: &backups,
             host_key: session.host_key(),
             plan: None,
-            stop: &stop,
+            stop: &stopped,
         };
         let start = Start::anew(wish, &plan, &mut journal).unwrap();
         carry_out(&session, &plan, wish, start, &mut journal).await.unwrap()

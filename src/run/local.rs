@@ -105,7 +105,7 @@ async fn follow(
         // A script that fails because its way is gone has not failed by itself.
         biased;
         gone = &mut serving => Err(gone),
-        end = running.follow(ends, scribe.writer()) => Ok(end.map_err(|error| here(&error))?),
+        end = running.follow(ends, scribe.writer()) => Ok(end.map_err(|error| lost_sight(script, &error))?),
     };
     Ok(match ended {
         Ok(End::Exited(status)) if status.success() => (exit(status).to_string(), Ok(())),
@@ -125,7 +125,7 @@ async fn follow(
             (format!("no end within {seconds} s"), Err(Trouble::InDoubt(failure)))
         }
         Err(gone) => {
-            running.end(scribe.writer()).await.map_err(|error| here(&error))?;
+            running.end(scribe.writer()).await.map_err(|error| lost_sight(script, &error))?;
             let said = format!(
                 "`{script}` was ended, because its way to the cluster is gone: {gone}; what it had asked of the cluster may have been done"
             );
@@ -133,6 +133,12 @@ async fn follow(
             (gone.to_string(), Err(Trouble::InDoubt(failure)))
         }
     })
+}
+
+/// This machine could not follow it to its end.
+fn lost_sight(script: &Local, error: &std::io::Error) -> Trouble {
+    let said = format!("on this machine: nobody can tell how `{script}` ended: {error}");
+    Trouble::InDoubt(Failure::new("this-machine", said).read("docs/operating.md#in-doubt"))
 }
 
 /// Why the step is not gone on with: what an earlier process started for it runs on, without a way to the cluster.
