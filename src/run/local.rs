@@ -28,18 +28,19 @@ pub(super) const NOT_STARTED: &str = "script-not-started";
 
 /// What the scripts of a run stand on.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     /// The cluster.
-    pub(super) cluster: Cluster,
+    pub cluster: Cluster,
     /// The folder of all releases.
-    pub(super) folder: PathBuf,
+    pub folder: PathBuf,
     /// The run's id.
-    pub(super) run: String,
+    pub run: String,
 }
 
 impl Place {
     /// That of this wish.
-    pub(super) fn of(wish: Wish<'_>) -> Self {
+    #[must_use]
+    pub fn of(wish: Wish<'_>) -> Self {
         let Wish { cluster, folder, .. } = wish;
         Self { cluster: cluster.clone(), folder: folder.scripts(), run: folder.run() }
     }
@@ -51,7 +52,7 @@ impl Place {
 }
 
 /// Carries a script out within the step's time.
-pub(super) async fn carry<R: Remote>(
+pub async fn carry<R: Remote>(
     remote: &R,
     step: &Step,
     script: &Local,
@@ -106,7 +107,7 @@ async fn follow(
         // A script that fails because its way is gone has not failed by itself.
         biased;
         gone = &mut serving => Err(gone),
-        end = running.follow(ends, scribe.writer()) => Ok(end.map_err(|error| here(&error))?),
+        end = running.follow(ends, scribe.writer()) => Ok(end.map_err(|error| lost_sight(script, &error))?),
     };
     Ok(match ended {
         Ok(End::Exited(status)) if status.success() => (exit(status).to_string(), Ok(())),
@@ -126,7 +127,7 @@ async fn follow(
             (format!("no end within {seconds} s"), Err(Trouble::InDoubt(failure)))
         }
         Err(gone) => {
-            running.end(scribe.writer()).await.map_err(|error| here(&error))?;
+            running.end(scribe.writer()).await.map_err(|error| lost_sight(script, &error))?;
             let said = format!(
                 "`{script}` was ended, because its way to the cluster is gone: {gone}; what it had asked of the cluster may have been done"
             );
@@ -136,8 +137,15 @@ async fn follow(
     })
 }
 
+/// This machine could not follow it to its end.
+fn lost_sight(script: &Local, error: &std::io::Error) -> Trouble {
+    let said = format!("on this machine: nobody can tell how `{script}` ended: {error}");
+    Trouble::InDoubt(Failure::new("this-machine", said).read("docs/operating.md#in-doubt"))
+}
+
 /// Why the step is not gone on with: what an earlier process started for it runs on, without a way to the cluster.
-pub(super) fn still_runs(step: &Step, place: &Place) -> Option<Failure> {
+#[must_use]
+pub fn still_runs(step: &Step, place: &Place) -> Option<Failure> {
     let alive: Vec<String> = upstream::alive(&place.mark(&step.id)).iter().map(ToString::to_string).collect();
     let pids = alive.join(" ");
     (!alive.is_empty()).then(|| {
@@ -167,3 +175,6 @@ fn before(error: &RemoteError) -> Trouble {
 fn not_started(why: &str) -> Trouble {
     Trouble::Failed(Failure::new(NOT_STARTED, format!("the script was not started: {why}")).read(READ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub mod copy;
 pub mod fenced;
 pub mod job;
 mod keep;
-mod local;
+pub mod local;
 pub mod objects;
 pub mod position;
 mod redo;
