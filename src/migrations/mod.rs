@@ -137,6 +137,25 @@ fn left_alone(facts: &Facts) -> Vec<String> {
     )]
 }
 
+/// What the rung to a version costs and asks for, in a few words: for a plan that only outlines it, before there are facts to plan it from.
+#[must_use]
+pub const fn outline(to: Version) -> &'static str {
+    match to {
+        Version::V0_7 => {
+            "about 45 minutes and the copy; down for the copy and about 10 minutes; asks for nothing"
+        }
+        Version::V1_0 => {
+            "about an hour and the copy; down for the copy and about 15 minutes; asks for a Stackspin checkout with branch v1.0, kubectl \
+             and flux on this machine"
+        }
+        Version::V2 => {
+            "about an hour and the copy, with Nextcloud or Zulip up to 20 minutes more each; down for the copy and about 20 minutes; asks \
+             for a Stackspin checkout with branch v2, kubectl, flux and helm on this machine"
+        }
+        _ => "planned when it is next",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,8 @@ pub(super) const MIGRATION: Migration =
 const FAILING: [&str; 2] = ["nextcloud", "zulip"];
 
 /// Faults that this rung is known to meet, and those of any upgrade.
-const REMEDIES: [&str; 4] = ["node-exporter", "pending-release", "remediation-failed", "retries-exhausted"];
+const REMEDIES: [&str; 5] =
+    ["node-exporter", "webhook", "pending-release", "remediation-failed", "retries-exhausted"];
 
 fn steps(facts: &Facts) -> Result<Vec<Step>, String> {
     let (scripts, source) = scripted(facts)?;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::form::{about, bytes};
+use crate::migrations;
 use crate::plan::{Action, Backup, Class, Found, Local, Objects, Plan, Step, Truce};
 use crate::remote::printable;
 
@@ -37,9 +38,11 @@ pub fn plan_text(plan: &Plan) -> String {
         write_step(&mut text, index + 1, step);
     }
     if !plan.rest.is_empty() {
-        let rest: Vec<String> = plan.rest.iter().map(ToString::to_string).collect();
         line(&mut text, "");
-        line(&mut text, &format!("  then, each planned from new facts: {}", rest.join(", ")));
+        line(&mut text, "  then, each planned from new facts and with a backup of its own:");
+        for to in &plan.rest {
+            line(&mut text, &format!("    to {to}: {}", migrations::outline(*to)));
+        }
     }
     text
 }

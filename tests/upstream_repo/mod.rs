@@ -41,7 +41,7 @@ const TO_1_0: &str = "follow v1.0\n";
 /// Fails as the guide says it may; run again it goes on.
 const TO_2: &str = r#"follow v2
 tries=0
-while [ "$tries" -lt 400 ]; do
+while [ "$tries" -lt 200 ]; do
   said=$(release stackspin kube-prometheus-stack '{.metadata.generation}/{.status.observedGeneration}/{.status.lastAppliedRevision}/{.status.conditions}')
   seen=${said#*/}
   if [ "${said%%/*}" = "${seen%%/*}" ]; then
@@ -51,7 +51,7 @@ while [ "$tries" -lt 400 ]; do
     esac
   fi
   tries=$((tries + 1))
-  sleep 0.1
+  sleep 0.3
 done
 echo "kube-prometheus-stack is not upgraded: $said" >&2
 exit 1
@@ -67,10 +67,10 @@ suspend true
 kubectl -n stackspin-apps delete statefulsets.apps "$old" --ignore-not-found
 suspend false
 tries=0
-while [ "$tries" -lt 400 ]; do
+while [ "$tries" -lt 200 ]; do
   case $(release stackspin-apps "$app" '{.status.lastAppliedRevision}') in 1.7.0) exit 0 ;; esac
   tries=$((tries + 1))
-  sleep 0.1
+  sleep 0.3
 done
 echo "$app is not installed" >&2
 exit 1
