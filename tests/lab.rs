@@ -10,6 +10,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fleet::lab::{Fault, HELP, Host, HostSpec, Lab, LabError, Vintage};
+use fleet::probes::Stuck;
+use fleet::remedies;
 use fleet::remote::{Command as Asked, Exit, Remote, RemoteError};
 use fleet::version::Version;
 use serde_json::{Value, json};
@@ -272,6 +274,43 @@ fn a_release_out_of_retries_stays_failed_until_it_is_suspended_and_resumed() {
         lab.host().object("helmreleases", "oas", "loki").unwrap()["status"]["lastAppliedRevision"],
         "2.5.2"
     );
+}
+
+/// Facts section 5.3: the record that a dead Helm has left goes, and what is installed is not forgotten.
+#[test]
+fn the_remedy_for_a_pending_release_deletes_its_pending_record_alone() {
+    let lab = Running::new(HostSpec::new("one").fault(Fault::PendingRelease));
+    // Name and status of Helm's records of promtail.
+    let records = || -> Vec<(String, String)> {
+        let secrets = lab.host().objects("secrets").into_iter();
+        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+        let promtail = secrets.filter(|secret| secret["metadata"]["labels"]["name"] == "promtail");
+        promtail
+            .map(|secret| (text(&secret["metadata"]["name"]), text(&secret["metadata"]["labels"]["status"])))
+            .collect()
+    };
+    let pending = |records: &[(String, String)]| {
+        records.iter().filter(|(_, status)| status.starts_with("pending-")).count()
+    };
+    assert_eq!((records().len(), pending(&records())), (2, 1));
+    let stuck = Stuck {
+        kind: "HelmRelease",
+        namespace: "oas".to_owned(),
+        name: "promtail".to_owned(),
+        message: String::new(),
+        terminal: true,
+    };
+    let remedy = remedies::find("pending-release").unwrap();
+    for command in (remedy.cure)(&stuck, 2) {
+        let path =
+            format!("{}:{}", lab.host().folder().join("bin").display(), std::env::var("PATH").unwrap());
+        let output = Command::new("sh").args(["-c", command.line()]).env("PATH", path).output().unwrap();
+        assert!(output.status.success(), "{}: {}", command.line(), String::from_utf8_lossy(&output.stderr));
+    }
+    until("promtail is well", || lab.all_ready());
+    let left = records();
+    assert_eq!(pending(&left), 0, "{left:?}");
+    assert!(left.iter().any(|(name, _)| name == "sh.helm.release.v1.promtail.v1"), "{left:?}");
 }
 
 /// Guide, "From 0.8 to 1.0".
