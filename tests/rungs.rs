@@ -1,5 +1,5 @@
 //! The rungs that upstream's own scripts climb, on simulated hosts, with a stand-in for upstream's repository.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod lab_support;
 mod upstream_repo;
@@ -32,7 +32,9 @@ impl Upstream {
         symlink(bench.lab.inventory().with_file_name("clusters"), checkout.join("clusters")).unwrap();
         let bin = bench.path("bin");
         upstream_repo::make(&checkout, &bin);
-        let named = format!("stackspin = {:?}\npython = {:?}\npaths = ", checkout, bin.join("python"));
+        let python = bin.join("python");
+        let named =
+            format!("stackspin = '{}'\npython = '{}'\npaths = ", checkout.display(), python.display());
         fs::write(&inventory, text.replace("\npaths = ", &format!("\n{named}"))).unwrap();
         Self { bench, checkout }
     }

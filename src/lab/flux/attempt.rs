@@ -14,21 +14,21 @@ const TIMED_OUT: &str = "Helm upgrade failed: timed out waiting for the conditio
 /// What `kubectl exec` leaves on the Deployment that it was done to, in place of what a container would keep.
 pub(in crate::lab) const DONE_INSIDE: &str = "lab.example.org/done-inside";
 
-/// What goes wrong with this attempt to bring a release to these objects; `latest` is the status of its last record.
+/// What goes wrong with this attempt to bring a release to these objects; `latest` is Helm's last record of it.
 pub(super) fn trouble(
     controllers: &Controllers,
     store: &Store,
     world: &World<'_>,
     key: &Key,
     (wanted, values): (&str, &str),
-    latest: Option<&str>,
+    latest: Option<&Value>,
     objects: &[Value],
 ) -> Option<String> {
     if key.name == "single-sign-on" && wanted == "0.2.2" && values.contains(": \"\"\n") {
         return Some(EMPTY_OAUTH.to_owned());
     }
-    let latest = latest?;
-    if latest.starts_with("pending-") {
+    let status = latest?["metadata"]["labels"]["status"].as_str().unwrap_or("");
+    if status.starts_with("pending-") {
         let text = "Helm upgrade failed: another operation (install/upgrade/rollback) is in progress";
         return Some(text.to_owned());
     }

@@ -111,10 +111,9 @@ fn reconcile(
     } else if retries >= 0 && failures > retries && !force {
         Outcome::Exhausted
     } else {
-        let status =
-            latest.as_ref().map(|(_, record)| record["metadata"]["labels"]["status"].as_str().unwrap_or(""));
+        let record = latest.as_ref().map(|(_, record)| record);
         let objects = release::objects(world, store, key, object, values, &wanted);
-        match attempt::trouble(controllers, store, world, key, (&wanted, values), status, &objects) {
+        match attempt::trouble(controllers, store, world, key, (&wanted, values), record, &objects) {
             Some(text) => Outcome::Failed(text),
             None => Outcome::Released,
         }
