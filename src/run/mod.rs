@@ -27,6 +27,7 @@ pub mod local;
 pub mod objects;
 pub mod position;
 mod redo;
+mod remaining;
 mod resume;
 mod saved;
 pub mod scribe;

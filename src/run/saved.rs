@@ -14,6 +14,7 @@ use crate::journal::Journal;
 
 /// How old a backup may be when the first change is made.
 const FRESH: SignedDuration = SignedDuration::from_hours(24);
+
 /// The folder of a backup, below the root that is named now or where it was made.
 pub(super) fn find(wish: Wish<'_>, backup: &Backup) -> Option<Folder> {
     let then = backup.folder.parent().and_then(Path::parent);
