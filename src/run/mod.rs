@@ -25,6 +25,7 @@ mod keep;
 pub mod local;
 pub mod objects;
 pub mod position;
+mod reconcile;
 mod redo;
 mod remaining;
 mod resume;
@@ -32,8 +33,10 @@ mod saved;
 pub mod scribe;
 mod truce;
 mod turn;
+pub mod vars;
 mod verdicts;
 pub mod wait;
+pub mod window;
 
 pub use fenced::Fenced;
 pub use keep::done;

@@ -13,7 +13,7 @@ use super::position::{Position, Rung, Standing};
 use super::remaining::{not_taken_back, remaining};
 use super::saved::{find, is_fresh, new_backup};
 use super::{Scribe, Trouble, Wish, consider, gather, objects, out_of_order, unasked, wait};
-use crate::backup::{self, Folder};
+use crate::backup::{self, Folder, NOT_PROVEN};
 use crate::event::{Failure, Outcome, StepEnd, What, When};
 use crate::facts::Facts;
 use crate::files::read_json;
@@ -124,9 +124,9 @@ fn untouched(
     before: Facts,
     journal: &mut Journal,
 ) -> std::io::Result<Result<Taken, Outcome>> {
-    let backup = rung.backup.as_ref().filter(|backup| is_fresh(backup, Timestamp::now()));
-    let whole = backup.and_then(|backup| find(wish, backup)).filter(|folder| folder.manifest().is_ok());
-    let Some(folder) = whole.filter(|_| same_work(&plan, &facts, wish)) else {
+    let folder = rung.backup.as_ref().filter(|backup| is_fresh(backup, Timestamp::now()));
+    let folder = folder.and_then(|backup| find(wish, backup)).filter(|folder| is_whole(folder, rung));
+    let Some(folder) = folder.filter(|_| same_work(&plan, &facts, wish)) else {
         return Ok(Ok(Taken::Nothing(Box::new(facts))));
     };
     // The pre-flight is judged anew: hours may have gone by.
@@ -154,7 +154,7 @@ fn half_done(
     }
     let needs = plan.steps.iter().any(|step| step.needs_proof() && !rung.is_done(&step.id));
     let (folder, anew) = match rung.backup.as_ref().and_then(|backup| find(wish, backup)) {
-        Some(folder) if !needs || folder.manifest().is_ok() => (folder, None),
+        Some(folder) if !needs || is_whole(&folder, rung) => (folder, None),
         saved => (new_backup(wish, journal, Some((rung, saved)))?, Some(backup::steps(facts, wish.cluster))),
     };
     let from_here = not_taken_back(&plan, rung);
@@ -164,6 +164,13 @@ fn half_done(
         Some((step, failure)) => Err(Outcome::Failed { step: Some(step), state: from.left(), failure }),
         None => Ok(Taken::Up(Box::new(Up { plan, before, start }))),
     })
+}
+
+/// Whether a backup can be built on, for all that is known before it is proven again: all of it is there, and the last proof has not found
+/// it to be none. To prove that one again would find the same for ever.
+fn is_whole(folder: &Folder, rung: &Rung) -> bool {
+    let refuted = matches!(rung.standing("backup/prove"), Some(Standing::Failed(failure)) if failure.cause == NOT_PROVEN);
+    folder.manifest().is_ok() && !refuted
 }
 
 /// What tells whose cluster it is. Within a rung the secret with the domain may be away: then the domain is what it was before, if the
