@@ -95,6 +95,8 @@ impl Site {
             commit: self.git(&["rev-parse", "v1.0"]),
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             needs: Vec::new(),
+            unless: None,
+            remedies: Vec::new(),
         }
     }
 

@@ -90,6 +90,8 @@ impl Scripts {
             needs: needs
                 .map(|(_, _, needs)| needs.iter().map(|name| (*name).to_owned()).collect())
                 .unwrap_or_default(),
+            unless: None,
+            remedies: Vec::new(),
         }))
     }
 }

@@ -47,6 +47,12 @@ pub struct Local {
     pub argv: Vec<String>,
     /// Programs of this machine that it needs, besides git and python.
     pub needs: Vec<String>,
+    /// It is only run where this is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unless: Option<Probe>,
+    /// Ids of remedies: where it fails and the cluster shows a fault that one of them knows, that is cured and the script run again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<String>,
 }
 
 impl std::fmt::Display for Local {

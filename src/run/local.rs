@@ -21,6 +21,8 @@ use crate::upstream::{self, End, Release, Running};
 
 /// Where to read on.
 const READ: &str = "docs/scripts.md#when-a-script-fails";
+/// The cause of a script that ended by itself, and not well.
+pub(super) const FAILED: &str = "script-failed";
 /// The cause of a script that never began.
 pub(super) const NOT_STARTED: &str = "script-not-started";
 
@@ -112,7 +114,7 @@ async fn follow(
         Ok(End::Exited(status)) => {
             let exit = exit(status).to_string();
             let said = format!("`{script}` ended with {exit}: {}", running.complaint());
-            (exit, Err(Trouble::Failed(Failure::new("script-failed", said).read(READ))))
+            (exit, Err(Trouble::Failed(Failure::new(FAILED, said).read(READ))))
         }
         Ok(End::Overdue) => {
             let seconds = step.deadline.as_secs();

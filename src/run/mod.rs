@@ -17,6 +17,7 @@ use crate::remote::{Remote, RemoteError, printable};
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
+mod again;
 mod changed;
 pub mod copy;
 pub mod fenced;
@@ -386,7 +387,7 @@ impl Ground {
                 self.proven = Some(proven);
                 Ok(())
             }
-            Action::Local(script) => local::carry(remote, step, script, &self.scripts, scribe).await,
+            Action::Local(script) => again::carry(remote, step, script, &self.scripts, scribe).await,
         }
     }
 }

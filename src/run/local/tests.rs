@@ -46,6 +46,8 @@ fn step(redo: Redo) -> Step {
         commit: "0".repeat(40),
         argv: vec!["bin/upgrade.sh".into(), "oak".into()],
         needs: Vec::new(),
+        unless: None,
+        remedies: Vec::new(),
     };
     Step::new(STEP, "Run upstream's script", Class::Irreversible, Action::Local(script)).redo(redo)
 }
