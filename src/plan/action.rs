@@ -1,8 +1,10 @@
 //! What a step does, as data: the few verbs and what each of them names.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::Probe;
+use super::{Class, Probe, Redo, Step};
 use crate::remote::Command;
 
 /// The few verbs of a plan.
@@ -31,6 +33,8 @@ pub enum Action {
         /// Ids of the remedies that may be used meanwhile.
         remedies: Vec<String>,
     },
+    /// A claim to another namespace, with its volume and all that is in it.
+    MoveClaim(MoveClaim),
 }
 
 /// What a cluster and its host do by themselves at night, as it was found (promise M14).
@@ -161,4 +165,31 @@ pub struct VolumeCopy {
 pub struct Prove {
     /// The volumes that must have a proven archive.
     pub volumes: Vec<String>,
+}
+
+/// A claim that is moved to another namespace, where it has the same name and the same volume (facts section 7). The volume's folder is not
+/// touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveClaim {
+    /// The namespace that it is in.
+    pub from: String,
+    /// The namespace that it goes to, which must be there.
+    pub to: String,
+    /// Its name, in both.
+    pub claim: String,
+    /// The PersistentVolume that it is bound to.
+    pub volume: String,
+}
+
+impl MoveClaim {
+    /// The step that moves it. It cannot be taken back, for the old claim is deleted; yet it may be done again by its nature: where a move
+    /// stands is read from the volume's phase and reservation and from which of the two claims is there, and what is done already is not
+    /// done twice.
+    #[must_use]
+    pub fn step(self, id: impl Into<String>) -> Step {
+        let title = format!("Move claim {} with its volume from {} to {}", self.claim, self.from, self.to);
+        Step::new(id, title, Class::Irreversible, Action::MoveClaim(self))
+            .redo(Redo::Repeatable)
+            .takes(Duration::from_secs(10), Duration::from_secs(600))
+    }
 }

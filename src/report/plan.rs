@@ -89,6 +89,13 @@ fn details(action: &Action) -> Vec<String> {
             }
             lines
         }
+        Action::MoveClaim(what) => vec![
+            format!(
+                "volume {}: Retain set and read back before the claim in {} is deleted",
+                what.volume, what.from
+            ),
+            format!("its claim made anew as {}/{}, and waited for until it is bound", what.to, what.claim),
+        ],
     }
 }
 

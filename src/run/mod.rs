@@ -18,6 +18,7 @@ use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 mod changed;
+pub mod claim;
 pub mod copy;
 pub mod fenced;
 pub mod job;
@@ -375,6 +376,7 @@ impl Ground {
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await
             }
+            Action::MoveClaim(what) => claim::carry(remote, what, step.deadline, scribe).await,
             Action::Prove(what) => {
                 let (folder, what) = (self.folder.clone(), what.clone());
                 let proven = tokio::task::spawn_blocking(move || backup::prove(&folder, &what))

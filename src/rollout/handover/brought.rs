@@ -112,6 +112,9 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
             Action::Objects(Objects::AddPassword { set, object, .. }) => {
                 fits(set, std::slice::from_ref(object))
             }
+            Action::MoveClaim(what) => {
+                [&what.from, &what.to, &what.claim, &what.volume].into_iter().all(|name| is_name(name))
+            }
             Action::Backup(what) => {
                 what.cluster_dir.clone_from(&cluster.directory);
                 true
@@ -119,7 +122,7 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
             _ => true,
         };
         if !fits {
-            return Err(failed("its plan.json names secrets as no cluster can"));
+            return Err(failed("its plan.json names secrets as no cluster can, or claims"));
         }
     }
     Ok(plan)
