@@ -35,6 +35,10 @@ pub enum Action {
     },
     /// A claim to another namespace, with its volume and all that is in it.
     MoveClaim(MoveClaim),
+    /// Kustomizations and Helm releases of Flux taken away without what they have made: all suspended, that read back, then deleted.
+    Disown(Vec<Object>),
+    /// Namespaces deleted with what is left in them, once no claim is.
+    RemoveNamespaces(RemoveNamespaces),
 }
 
 /// What a cluster and its host do by themselves at night, as it was found (promise M14).
@@ -102,6 +106,21 @@ pub enum Objects {
         /// What it holds.
         objects: Vec<Object>,
     },
+    /// Make Secrets and ConfigMaps anew under other names, with reduced metadata, and compare their data byte for byte. What is there already
+    /// under such a name is never written over.
+    Copy {
+        /// Each with its new name.
+        copies: Vec<Renamed>,
+    },
+}
+
+/// A Secret or ConfigMap and its new name. Both are of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// The object as it is called.
+    pub from: Object,
+    /// As its copy is to be called.
+    pub to: Object,
 }
 
 /// A Kubernetes object by kind, namespace and name.
@@ -116,6 +135,12 @@ pub struct Object {
 }
 
 impl Object {
+    /// A ConfigMap.
+    #[must_use]
+    pub fn config_map(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind: "configmaps".to_owned(), namespace: namespace.into(), name: name.into() }
+    }
+
     /// A Secret.
     #[must_use]
     pub fn secret(namespace: impl Into<String>, name: impl Into<String>) -> Self {
@@ -192,4 +217,13 @@ impl MoveClaim {
             .redo(Redo::Repeatable)
             .takes(Duration::from_secs(10), Duration::from_secs(600))
     }
+}
+
+/// Namespaces that go, and the claims that were moved out of them and must be safe before (facts section 7, step 7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveNamespaces {
+    /// The namespaces.
+    pub namespaces: Vec<String>,
+    /// The claims that were moved.
+    pub moved: Vec<MoveClaim>,
 }

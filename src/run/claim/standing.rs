@@ -17,42 +17,16 @@ use serde_json::{Map, Value, json};
 use crate::facts::kubernetes::{Item, List};
 use crate::plan::MoveClaim;
 use crate::remote::Command;
+use crate::run::onward::{Act, Next};
 
 /// The annotation of a volume with its policy from before the move, for the clean-up to give back.
 pub(super) const POLICY_BEFORE: &str = "stackspin-fleet/policy-before-move";
 /// The annotation of a volume with the claim that is to be made: whoever goes on with the move finds it there, the old claim gone.
 pub(super) const NEW_CLAIM: &str = "stackspin-fleet/new-claim";
 
-/// What is to be done next.
-#[derive(Debug)]
-pub(super) enum Next {
-    /// Nothing: it is moved.
-    Done(String),
-    /// This, and then another look.
-    Do(Act),
-    /// Waiting: what the failure is called if it is in vain, and for what.
-    Wait(&'static str, String),
-    /// Nothing more without a person: what the failure is called, and why.
-    Stop(&'static str, String),
-}
-
-/// One change of the cluster.
-#[derive(Debug)]
-pub(super) struct Act {
-    /// What the failure is called if it has no effect.
-    pub cause: &'static str,
-    /// What is done, for people.
-    pub says: String,
-    /// The command.
-    pub command: Command,
-}
-
-/// What is next, by an answer that lists namespaces, volumes, claims and pods.
-pub(super) fn next(what: &MoveClaim, answer: &str) -> Next {
-    match List::read(answer).and_then(|list| Seen::read(what, &list)) {
-        Ok(seen) => seen.next(what),
-        Err(why) => Next::Wait("claim-not-moved", format!("the API's answer cannot be read: {why}")),
-    }
+/// What is next, by a list of namespaces, volumes, claims and pods.
+pub(super) fn next(what: &MoveClaim, list: &List) -> Result<Next, String> {
+    Seen::read(what, list).map(|seen| seen.next(what))
 }
 
 /// What of the cluster concerns the move.
@@ -175,7 +149,7 @@ impl Seen {
                 ),
             ),
             (Holder::Nobody | Holder::Old, Some(old), new) => self.leave(what, held, old, new.as_ref()),
-            (Holder::Nobody | Holder::Old, None, _) if held.is_free() => held.reserve(what),
+            (Holder::Nobody | Holder::Old, None, new) if held.is_free() => held.reserve(what, new.is_some()),
             (Holder::New(_), _, Some(new)) if !new.volume.is_empty() && new.volume != *volume => {
                 taken(what, new)
             }
@@ -187,7 +161,9 @@ impl Seen {
                     "claim {to}/{claim} is bound to {volume}, whose policy is Retain (before: {before})"
                 ))
             }
-            (Holder::New(uid), _, None) if !uid.is_empty() && held.phase == "Released" => held.reserve(what),
+            (Holder::New(uid), _, None) if !uid.is_empty() && held.phase == "Released" => {
+                held.reserve(what, false)
+            }
             (Holder::New(uid), _, None) if uid.is_empty() && held.phase == "Available" => held.create(what),
             (_, _, new) => {
                 let claim = new.as_ref().map_or("not there", |new| new.phase.as_str());
@@ -285,8 +261,9 @@ impl Volume {
     }
 
     /// Kept for the new claim, of whatever uid. Only as the volume was seen: another's change in between refuses it.
-    fn reserve(&self, what: &MoveClaim) -> Next {
-        if self.record.is_none() {
+    /// Not where nobody could make that claim.
+    fn reserve(&self, what: &MoveClaim, made: bool) -> Next {
+        if self.record.is_none() && !made {
             return no_record(what);
         }
         let patch = json!({
