@@ -319,7 +319,7 @@ impl Claim {
 /// The claim as it is made in the new namespace: what was asked for, and the marks of operators; nothing of its binding, of its life, or of
 /// who applied it (facts section 7, step 5).
 fn anew(what: &MoveClaim, item: &Item, spec: &Value) -> Value {
-    const NOT_KEPT: [&str; 8] = [
+    const NOT_KEPT: [&str; 9] = [
         "app.kubernetes.io/managed-by",
         "helm.sh/",
         "helm.toolkit.fluxcd.io/",
@@ -327,7 +327,8 @@ fn anew(what: &MoveClaim, item: &Item, spec: &Value) -> Value {
         "kustomize.toolkit.fluxcd.io/",
         "meta.helm.sh/",
         "pv.kubernetes.io/",
-        "volume.",
+        "volume.beta.kubernetes.io/storage-provisioner",
+        "volume.kubernetes.io/",
     ];
     let kept = |marks: &std::collections::BTreeMap<String, String>| -> Map<String, Value> {
         let dropped = |name: &str| NOT_KEPT.iter().any(|begin| name.starts_with(begin));

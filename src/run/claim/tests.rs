@@ -25,6 +25,8 @@ fn claim(namespace: &str, volume: &str, phase: &str) -> Value {
         "metadata": {"name": "data", "namespace": namespace, "uid": format!("of-{namespace}"),
             "labels": {"stackspin.net/backupSet": "data", "kustomize.toolkit.fluxcd.io/name": "data"},
             "annotations": {"pv.kubernetes.io/bind-completed": "yes", "volume.kubernetes.io/selected-node": "oak",
+                "volume.beta.kubernetes.io/storage-provisioner": "cluster.local/local-path-provisioner",
+                "volume.beta.kubernetes.io/storage-class": "local-path",
                 "about": "mine"}},
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "local-path", "volumeName": volume,
             "resources": {"requests": {"storage": "1Gi"}}},
@@ -35,7 +37,7 @@ fn claim(namespace: &str, volume: &str, phase: &str) -> Value {
 fn record() -> Value {
     json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"name": "data", "namespace": "stackspin-apps",
-            "labels": {"stackspin.net/backupSet": "data"}, "annotations": {"about": "mine"}},
+            "labels": {"stackspin.net/backupSet": "data"}, "annotations": {"about": "mine", "volume.beta.kubernetes.io/storage-class": "local-path"}},
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "local-path", "volumeName": "pvc-1",
             "resources": {"requests": {"storage": "1Gi"}}}})
 }
