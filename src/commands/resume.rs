@@ -78,7 +78,7 @@ async fn go_on(
         return Ok(report::exit_of(&fleet));
     }
     let stored = stored(&folder, &run, &unbegun)?;
-    let caps = Caps::of(inventory, args.parallel);
+    let caps = Caps::of(inventory, args.work.parallel);
     let resumed = Resumed { by: operator(), settled: args.settle.clone() };
     let acknowledged = run.acknowledged.iter().chain(&args.ack).cloned().collect();
     let wanted = Wanted {
@@ -86,8 +86,8 @@ async fn go_on(
         target,
         acknowledged,
         caps,
-        budget: Budget::from(&args.budget),
-        limits: Limits::from(&args.network),
+        budget: Budget::from(&args.work.budget),
+        limits: Limits::from(&args.work.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
         typed: run.typed,

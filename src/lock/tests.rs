@@ -1,12 +1,11 @@
 //! A host that answers strangely, and the whole way of a lock in a real shell.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::Stdio;
 
 use super::*;
 use crate::remote::Exit;
+use crate::remote::shell::in_shell as run;
 
 fn lock(spool: &Path, run: &str) -> Lock {
     Lock {
@@ -17,22 +16,6 @@ fn lock(spool: &Path, run: &str) -> Lock {
         machine: Lock::machine("0123", "laptop"),
         reason: "upgrade to 0.7".into(),
     }
-}
-
-/// What a POSIX shell makes of a command.
-fn run(command: &Command) -> Output {
-    let mut child = std::process::Command::new("/bin/sh")
-        .args(["-c", command.line()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // One that is stopped does not read.
-    let _ = child.stdin.take().unwrap().write_all(command.input().unwrap_or_default());
-    let output = child.wait_with_output().unwrap();
-    let exit = Exit::Code(output.status.code().unwrap().try_into().unwrap());
-    Output { exit, stdout: output.stdout, stderr: output.stderr, dropped: 0 }
 }
 
 fn answer(question: &Question) -> Answer {

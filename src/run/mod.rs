@@ -29,6 +29,7 @@ pub mod objects;
 mod onward;
 pub mod position;
 mod redo;
+mod remaining;
 mod resume;
 mod saved;
 pub mod scribe;
