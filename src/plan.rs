@@ -13,7 +13,7 @@ mod action;
 mod probe;
 
 pub use action::{
-    Action, Backup, Found, MoveClaim, Object, Objects, Prove, RemoveNamespaces, Renamed, Shut, Truce,
+    Action, Backup, Found, Local, MoveClaim, Object, Objects, Prove, RemoveNamespaces, Renamed, Shut, Truce,
     VolumeCopy,
 };
 pub use probe::Probe;

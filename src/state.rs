@@ -1,6 +1,7 @@
 //! The run folder: plain files that a person can read, grep and copy.
 //!
 //! ```text
+//! scripts/<release>-<commit>-<checkout>/{tree,env}     a release of Stackspin laid out, for all runs (see upstream)
 //! runs/.last                                          the id of the run that was begun last
 //! runs/<run id>/run.json                              who, when, what was typed, which clusters
 //! runs/<run id>/lock                                  held while a process works on the run
@@ -52,7 +53,7 @@ pub struct Run {
     pub fleet: String,
     /// The command line.
     pub typed: Vec<String>,
-    /// The version aimed at; none where the run is a command of `fleet exec`, or breaks a lock.
+    /// The version aimed at; none where the run is no upgrade.
     pub target: Option<Version>,
     /// The clusters, in order of name.
     pub clusters: Vec<String>,
@@ -73,11 +74,20 @@ pub struct PlanUsed {
 }
 
 impl Run {
-    /// What it is for, in words: `to 0.7`, `exec`, `lock break`.
+    /// What it is for, in words: `to 0.7`, `exec`, `lock break`, `window open`.
     #[must_use]
     pub fn aim(&self) -> String {
-        let breaks = self.typed.windows(2).any(|words| words == ["lock", "break"]);
-        let other = || if breaks { "lock break" } else { "exec" }.to_owned();
+        const TWO_WORDS: [[&str; 2]; 6] = [
+            ["lock", "break"],
+            ["window", "open"],
+            ["window", "close"],
+            ["k3s-window", "open"],
+            ["k3s-window", "close"],
+            ["vars", "apply"],
+        ];
+        let typed = |words: &&[&str; 2]| self.typed.windows(2).any(|typed| typed == words.as_slice());
+        let other =
+            || TWO_WORDS.iter().find(typed).map_or_else(|| "exec".to_owned(), |words| words.join(" "));
         self.target.map_or_else(other, |target| format!("to {target}"))
     }
 }
@@ -210,6 +220,13 @@ impl ClusterFolder {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal.ndjson")
+    }
+
+    /// The folder of upstream's scripts, which all runs share: beside that of the runs.
+    #[must_use]
+    pub fn scripts(&self) -> PathBuf {
+        let runs = self.path.ancestors().nth(2).unwrap_or(Path::new("."));
+        runs.parent().unwrap_or(Path::new(".")).join("scripts")
     }
 
     /// The folder of one rung; made if it is not there.

@@ -45,9 +45,10 @@ async fn go_on(
     let run = folder.run()?;
     let Some(target) = run.target else {
         return Err(Trouble::usage(format!(
-            "run {} is one of `fleet exec`: what it did on which host is in its report, and what to do about the rest only its operator \
+            "run {} is one of `fleet {}`: what it did on which host is in its report, and what to do about the rest only its operator \
              knows. Type the command again with --on",
-            run.id
+            run.id,
+            run.aim()
         )));
     };
     let names = chosen(&run, &args.on, inventory)?;

@@ -1,5 +1,7 @@
 //! Flux: sources, kustomizations and Helm releases, of every API vintage (facts section 5.1).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::kubernetes::{Groups, Item, List};
@@ -105,6 +107,10 @@ pub struct Release {
     pub owner: String,
     /// Its condition.
     pub ready: Ready,
+    /// What its last try failed of, where another condition than Ready still says so: Ready itself says no more than "retries exhausted"
+    /// in the end (facts section 5.3). Hostile text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub failed: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -115,6 +121,7 @@ struct Status {
     artifact: Artifact,
     last_applied_revision: String,
     last_attempted_revision: String,
+    last_handled_reconcile_at: String,
     history: Vec<Installed>,
 }
 
@@ -221,6 +228,16 @@ pub fn of_list(flux: &List) -> Result<Flux, String> {
     })
 }
 
+/// The last request for a reconciliation that each Kustomization has handled (`status.lastHandledReconcileAt`), by namespace and name.
+pub fn handled(flux: &List) -> Result<BTreeMap<(String, String), String>, String> {
+    flux.of("Kustomization")
+        .map(|item| {
+            let key = (item.metadata.namespace.clone(), item.metadata.name.clone());
+            Ok((key, item.status::<Status>()?.last_handled_reconcile_at))
+        })
+        .collect()
+}
+
 fn source(item: &Item) -> Result<Source, String> {
     let (spec, status): (SourceSpec, Status) = (item.spec()?, item.status()?);
     Ok(Source {
@@ -279,6 +296,11 @@ fn release(item: &Item) -> Result<Release, String> {
     let Chart { chart, version } = spec.chart.spec;
     let owner = item.metadata.labels.get("kustomize.toolkit.fluxcd.io/name");
     let ready = ready(item, &status);
+    let failed = status
+        .conditions
+        .iter()
+        .find(|condition| condition.kind == "Released" && condition.status == "False");
+    let failed = failed.map(|condition| condition.message.clone()).filter(|said| *said != ready.message);
     let newest = status.history.into_iter().next().map(|entry| entry.chart_version);
     Ok(Release {
         namespace: item.metadata.namespace.clone(),
@@ -290,6 +312,7 @@ fn release(item: &Item) -> Result<Release, String> {
         suspended: spec.suspend,
         owner: owner.cloned().unwrap_or_default(),
         ready,
+        failed: failed.unwrap_or_default(),
     })
 }
 

@@ -19,6 +19,7 @@ pub mod here;
 pub mod identity;
 pub mod installed;
 pub mod k3s;
+pub mod k3s_plans;
 pub mod kubernetes;
 pub mod login;
 pub mod memory;
@@ -30,6 +31,7 @@ pub mod packages;
 pub mod pods;
 pub mod reach;
 pub mod schedule;
+pub mod scripts;
 pub mod secrets;
 pub mod timers;
 pub mod tools;
@@ -37,6 +39,7 @@ pub mod upgrades;
 pub mod variables;
 pub mod volumes;
 pub mod web;
+pub mod windows;
 
 pub use gather::gather;
 pub use installed::{Installed, is_stackspin};
@@ -106,6 +109,8 @@ pub struct Facts {
     pub reach: Known<Vec<reach::Reach>>,
     /// The applications' web pages, as the host sees them.
     pub web: Known<Vec<web::Page>>,
+    /// What upstream's scripts need of this machine for the next rung.
+    pub scripts: Known<scripts::Scripts>,
 }
 
 impl Default for Facts {
@@ -141,6 +146,7 @@ impl Default for Facts {
             certificates: Known::not_asked(),
             reach: Known::not_asked(),
             web: Known::not_asked(),
+            scripts: Known::not_asked(),
         }
     }
 }

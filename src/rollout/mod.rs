@@ -9,6 +9,7 @@ mod pause;
 mod survey;
 mod turns;
 mod upgrade;
+mod visit;
 
 pub use budget::Budget;
 pub use exec::{Answer, Answers, Exec, STEP};
@@ -17,6 +18,7 @@ pub use pause::Pause;
 pub use survey::survey;
 pub use turns::Caps;
 pub use upgrade::{Resumed, Rollout, Settled};
+pub use visit::{Errand, Visit};
 
 #[cfg(test)]
 mod tests;

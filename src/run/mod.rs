@@ -17,6 +17,7 @@ use crate::remote::{Remote, RemoteError, printable};
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
+mod again;
 mod changed;
 pub mod claim;
 pub mod copy;
@@ -24,10 +25,12 @@ pub mod disown;
 pub mod fenced;
 pub mod job;
 mod keep;
+pub mod local;
 pub mod namespaces;
 pub mod objects;
 mod onward;
 pub mod position;
+mod reconcile;
 mod redo;
 mod remaining;
 mod resume;
@@ -35,8 +38,10 @@ mod saved;
 pub mod scribe;
 mod truce;
 mod turn;
+pub mod vars;
 mod verdicts;
 pub mod wait;
+pub mod window;
 
 pub use fenced::Fenced;
 pub use keep::done;
@@ -46,7 +51,7 @@ pub use resume::Start;
 use resume::Taken;
 pub use scribe::{Scribe, Trouble};
 use verdicts::blocked;
-pub use verdicts::{held_back, unwell};
+pub use verdicts::{held_back, unasked, unwell};
 
 /// What the operator wants of one cluster, and where things are kept.
 #[derive(Debug, Clone, Copy)]
@@ -201,18 +206,6 @@ async fn gather<R: Remote>(
     Ok(Ok(facts))
 }
 
-/// The outcome when a cluster could not even be asked: nothing was changed.
-#[must_use]
-pub fn unasked(error: &RemoteError) -> Outcome {
-    let failure = Failure::new(error.kind(), error.to_string());
-    match error {
-        RemoteError::HostKey(_) => {
-            Outcome::Refused { failure: failure.read("docs/ssh.md#is-it-the-right-host") }
-        }
-        _ => Outcome::Unreachable { failure: failure.read("docs/ssh.md#errors-and-what-to-do") },
-    }
-}
-
 /// Carries out the steps of a plan in order, from where it is to be begun; the first that does not come to its end stops the cluster.
 pub async fn carry_out<R: Remote>(
     remote: &R,
@@ -233,6 +226,7 @@ pub async fn carry_out<R: Remote>(
         spool: wish.cluster.paths.spool.clone(),
         reconnect: wish.cluster.host.reconnect,
         held: false,
+        scripts: local::Place::of(wish),
     };
     let mut left = from.dirty.clone().map_or(Left::Clean, |at| Left::Dirty { at });
     let mut ended = Ok(());
@@ -295,6 +289,8 @@ struct Ground {
     reconnect: Duration,
     /// Whether what the cluster does by itself is held, or was tried to be.
     held: bool,
+    /// What upstream's scripts stand on.
+    scripts: local::Place,
 }
 
 impl Ground {
@@ -398,6 +394,7 @@ impl Ground {
                 self.proven = Some(proven);
                 Ok(())
             }
+            Action::Local(script) => again::carry(remote, step, script, &self.scripts, scribe).await,
         }
     }
 }

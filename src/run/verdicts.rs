@@ -1,7 +1,8 @@
-//! What verdicts mean for an upgrade.
+//! What verdicts mean for an upgrade, and a host that gives none.
 
 use crate::checks;
-use crate::event::{Failure, Judgement, Level};
+use crate::event::{Failure, Judgement, Level, Outcome};
+use crate::remote::RemoteError;
 
 /// Why the pre-flight forbids the upgrade: a block, or a warning that nobody acknowledged.
 #[must_use]
@@ -30,6 +31,18 @@ pub fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
     let of_state = |id: &str| checks::find(id).is_some_and(|check| check.when == checks::When::Always);
     let state: Vec<Judgement> = verdicts.iter().filter(|verdict| of_state(&verdict.check)).cloned().collect();
     blocked(&state)
+}
+
+/// The outcome when a cluster could not even be asked: nothing was changed.
+#[must_use]
+pub fn unasked(error: &RemoteError) -> Outcome {
+    let failure = Failure::new(error.kind(), error.to_string());
+    match error {
+        RemoteError::HostKey(_) => {
+            Outcome::Refused { failure: failure.read("docs/ssh.md#is-it-the-right-host") }
+        }
+        _ => Outcome::Unreachable { failure: failure.read("docs/ssh.md#errors-and-what-to-do") },
+    }
 }
 
 /// The checks that block, as one failure.
