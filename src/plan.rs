@@ -12,7 +12,10 @@ use crate::version::Version;
 mod action;
 mod probe;
 
-pub use action::{Action, Backup, Found, Local, Object, Objects, Prove, Shut, Truce, VolumeCopy};
+pub use action::{
+    Action, Backup, Found, Local, MoveClaim, Object, Objects, Prove, RemoveNamespaces, Renamed, Shut, Truce,
+    VolumeCopy,
+};
 pub use probe::Probe;
 
 /// The version of the stored form of [`Plan`]. Readers refuse a newer one.

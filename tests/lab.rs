@@ -465,6 +465,30 @@ fn a_retained_volume_can_be_claimed_from_another_namespace() {
 }
 
 #[test]
+fn a_volume_that_is_kept_for_a_claim_goes_to_it_also_where_it_asks_for_none() {
+    let lab = Running::new(HostSpec::new("one").apps(["nextcloud"]));
+    let claim = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "local-path",
+                "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    let kept = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "kept"},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "local-path",
+            "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": "/nonexistent"},
+            "claimRef": {"kind": "PersistentVolumeClaim", "namespace": "default", "name": "mine"}}});
+    lab.put_back(&[kept]);
+    lab.put_back(&[claim("other"), claim("mine")]);
+    let volume = |name: &str| {
+        let claim = lab.host().object("persistentvolumeclaims", "default", name).unwrap();
+        (claim["status"]["phase"] == "Bound")
+            .then(|| claim["spec"]["volumeName"].as_str().unwrap().to_owned())
+    };
+    until("both are bound", || volume("other").is_some() && volume("mine").is_some());
+    assert_eq!(volume("mine").unwrap(), "kept");
+    assert_ne!(volume("other").unwrap(), "kept");
+}
+
+#[test]
 fn while_k3s_is_stopped_its_datastore_holds_the_objects_and_a_restored_one_restores_them() {
     let lab = Running::new(HostSpec::new("one"));
     let path = lab.host().k3s_data().join("server/db/state.db");

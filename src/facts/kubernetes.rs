@@ -100,6 +100,8 @@ pub struct Meta {
     pub namespace: String,
     /// Its UID.
     pub uid: String,
+    /// Which of its versions this is.
+    pub resource_version: String,
     /// Counts changes of its `spec`.
     pub generation: Option<i64>,
     /// When its deletion began.

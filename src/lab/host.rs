@@ -59,6 +59,8 @@ pub struct State {
     pub power: Power,
     /// Whether containers run: they outlive `systemctl stop k3s` (facts section 3.1).
     pub containers: bool,
+    /// How often k3s was started since the lab began.
+    pub starts: u64,
     /// The faults of the moment.
     pub faults: Vec<Fault>,
 }
@@ -94,7 +96,7 @@ impl Host {
         }
         let folder = folder.canonicalize()?;
         let store = Store::new(&spec.name, spec.flux);
-        let state = State { power: Power::Running, containers: true, faults: spec.faults.clone() };
+        let state = State { power: Power::Running, containers: true, starts: 0, faults: spec.faults.clone() };
         let host = Self {
             store: Mutex::new(store),
             made: Mutex::new(None),

@@ -27,7 +27,11 @@ pub(super) async fn api(host: Arc<Host>, mut listener: Option<TcpListener>) {
         if state.wait_for(there).await.is_err() {
             return;
         }
-        let listener = match listener.take().map_or_else(|| host.api.listen(), Ok) {
+        let listening = match listener.take() {
+            Some(listener) => Ok(listener),
+            None => host.api.listen_again().await,
+        };
+        let listener = match listening {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!("the lab cannot listen on port {}: {error}", host.api.number());

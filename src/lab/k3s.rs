@@ -67,6 +67,7 @@ impl Host {
         self.state.send_modify(|state| {
             state.power = Power::Running;
             state.containers = true;
+            state.starts += 1;
         });
         self.api_is(true).await;
         Ok(())
@@ -97,10 +98,13 @@ impl Host {
         let storage = self.storage();
         let mut controllers = lock(&self.made).take();
         loop {
-            let running = |state: &State| state.power == Power::Running;
-            if state.wait_for(running).await.is_err() {
+            let Ok(starts) =
+                state.wait_for(|state| state.power == Power::Running).await.map(|state| state.starts)
+            else {
                 return;
-            }
+            };
+            // A stop and a start may both have gone by when this looks again.
+            let running = |state: &State| state.power == Power::Running && state.starts == starts;
             let mut remembered = controllers.take();
             if remembered.is_none() {
                 // k3s has just started: the node and its pods come up before anything else happens.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -33,11 +34,45 @@ impl Port {
         now.then(|| self.listen()).transpose()
     }
 
+    /// Listens anew. A process that is just being started holds a copy of the listener of before until it runs its program: then a moment
+    /// later, within ten seconds.
+    pub async fn listen_again(&self) -> io::Result<TcpListener> {
+        for _ in 0..500 {
+            match self.listen() {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                listening => return listening,
+            }
+        }
+        self.listen()
+    }
+
     /// Listens until the listener is dropped.
     pub fn listen(&self) -> io::Result<TcpListener> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(self.address)?;
         socket.listen(128)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_whose_listener_of_before_lives_a_moment_longer_is_listened_on_when_it_is_gone() {
+        let port = Port::take().unwrap();
+        let before = port.listen().unwrap();
+        assert_eq!(port.listen().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let again = port.listen_again();
+        tokio::pin!(again);
+        tokio::select! {
+            biased;
+            ended = &mut again => panic!("{ended:?} beside the one of before"),
+            () = tokio::task::yield_now() => drop(before),
+        }
+        assert_eq!(again.await.unwrap().local_addr().unwrap().port(), port.number());
     }
 }

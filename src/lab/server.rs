@@ -54,7 +54,11 @@ pub(super) async fn serve(host: Arc<Host>, keys: Keys, mut listener: Option<TcpL
         if state.wait_for(reachable).await.is_err() {
             return;
         }
-        let listener = match listener.take().map_or_else(|| host.ssh.listen(), Ok) {
+        let listening = match listener.take() {
+            Some(listener) => Ok(listener),
+            None => host.ssh.listen_again().await,
+        };
+        let listener = match listening {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!("the lab cannot listen on port {}: {error}", host.ssh.number());

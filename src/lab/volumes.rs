@@ -45,7 +45,10 @@ fn claims(store: &mut Store, storage: &Path, host: &str) {
         let wanted = claim["spec"]["volumeName"].as_str().map(str::to_owned);
         let volume = match wanted {
             Some(name) => Some(name).filter(|name| reserved(store, name, &key, &claim)),
-            None => Some(provision(store, storage, host, &key, &claim)),
+            // One that is kept for this claim goes before a new one.
+            None => Some(
+                kept(store, &key, &claim).unwrap_or_else(|| provision(store, storage, host, &key, &claim)),
+            ),
         };
         match volume {
             Some(volume) => bind(store, &key, &claim, &volume),
@@ -77,6 +80,14 @@ fn reserved(store: &Store, volume: &str, key: &Key, claim: &Value) -> bool {
     let of = &volume["spec"]["claimRef"];
     let ours = of["namespace"] == json!(key.namespace) && of["name"] == json!(key.name);
     of.is_null() || (ours && (of["uid"].is_null() || of["uid"] == claim["metadata"]["uid"]))
+}
+
+/// A volume that is kept for this claim, whether or not it asks for it.
+fn kept(store: &Store, key: &Key, claim: &Value) -> Option<String> {
+    let mine = |(found, volume): &(&Key, &Arc<Value>)| {
+        !volume["spec"]["claimRef"].is_null() && reserved(store, &found.name, key, claim)
+    };
+    store.list(PV, None).find(mine).map(|(found, _)| found.name.clone())
 }
 
 /// Makes a volume and its folder as the provisioner does.

@@ -1,8 +1,10 @@
 //! What a step does, as data: the few verbs and what each of them names.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::Probe;
+use super::{Class, Probe, Redo, Step};
 use crate::remote::Command;
 
 /// The few verbs of a plan.
@@ -33,6 +35,12 @@ pub enum Action {
     },
     /// One of upstream's own scripts, on this machine, with the cluster's API before it. The step's deadline holds for all of it.
     Local(Local),
+    /// A claim to another namespace, with its volume and all that is in it.
+    MoveClaim(MoveClaim),
+    /// Kustomizations and Helm releases of Flux taken away without what they have made: all suspended, that read back, then deleted.
+    Disown(Vec<Object>),
+    /// Namespaces deleted with what is left in them, once no claim is.
+    RemoveNamespaces(RemoveNamespaces),
 }
 
 /// A script of a Stackspin release, run on this machine in a checkout of its own (facts section 2; guide rows G4 to G7).
@@ -128,6 +136,21 @@ pub enum Objects {
         /// What it holds.
         objects: Vec<Object>,
     },
+    /// Make Secrets and ConfigMaps anew under other names, with reduced metadata, and compare their data byte for byte. What is there already
+    /// under such a name is never written over.
+    Copy {
+        /// Each with its new name.
+        copies: Vec<Renamed>,
+    },
+}
+
+/// A Secret or ConfigMap and its new name. Both are of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// The object as it is called.
+    pub from: Object,
+    /// As its copy is to be called.
+    pub to: Object,
 }
 
 /// A Kubernetes object by kind, namespace and name.
@@ -142,6 +165,12 @@ pub struct Object {
 }
 
 impl Object {
+    /// A ConfigMap.
+    #[must_use]
+    pub fn config_map(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind: "configmaps".to_owned(), namespace: namespace.into(), name: name.into() }
+    }
+
     /// A Secret.
     #[must_use]
     pub fn secret(namespace: impl Into<String>, name: impl Into<String>) -> Self {
@@ -191,4 +220,40 @@ pub struct VolumeCopy {
 pub struct Prove {
     /// The volumes that must have a proven archive.
     pub volumes: Vec<String>,
+}
+
+/// A claim that is moved to another namespace, where it has the same name and the same volume (facts section 7). The volume's folder is not
+/// touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveClaim {
+    /// The namespace that it is in.
+    pub from: String,
+    /// The namespace that it goes to, which must be there.
+    pub to: String,
+    /// Its name, in both.
+    pub claim: String,
+    /// The PersistentVolume that it is bound to.
+    pub volume: String,
+}
+
+impl MoveClaim {
+    /// The step that moves it. It cannot be taken back, for the old claim is deleted; yet it may be done again by its nature: where a move
+    /// stands is read from the volume's phase and reservation and from which of the two claims is there, and what is done already is not
+    /// done twice.
+    #[must_use]
+    pub fn step(self, id: impl Into<String>) -> Step {
+        let title = format!("Move claim {} with its volume from {} to {}", self.claim, self.from, self.to);
+        Step::new(id, title, Class::Irreversible, Action::MoveClaim(self))
+            .redo(Redo::Repeatable)
+            .takes(Duration::from_secs(10), Duration::from_secs(600))
+    }
+}
+
+/// Namespaces that go, and the claims that were moved out of them and must be safe before (facts section 7, step 7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveNamespaces {
+    /// The namespaces.
+    pub namespaces: Vec<String>,
+    /// The claims that were moved.
+    pub moved: Vec<MoveClaim>,
 }

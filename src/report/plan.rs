@@ -92,6 +92,22 @@ fn details(action: &Action) -> Vec<String> {
             }
             lines
         }
+        Action::Objects(Objects::Copy { copies }) => {
+            copies.iter().map(|copy| format!("{} {} as {}", copy.from.kind, copy.from, copy.to)).collect()
+        }
+        Action::Disown(objects) => objects.iter().map(|object| format!("{} {object}", object.kind)).collect(),
+        Action::RemoveNamespaces(what) => {
+            let claims =
+                what.moved.iter().map(|moved| format!("only if claim {}/{} is bound", moved.to, moved.claim));
+            what.namespaces.iter().map(|name| format!("namespace {name}")).chain(claims).collect()
+        }
+        Action::MoveClaim(what) => vec![
+            format!(
+                "volume {}: Retain set and read back before the claim in {} is deleted",
+                what.volume, what.from
+            ),
+            format!("its claim made anew as {}/{}, and waited for until it is bound", what.to, what.claim),
+        ],
         Action::Local(script) => script_of(script),
     }
 }

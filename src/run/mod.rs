@@ -19,12 +19,16 @@ use crate::version::Version;
 
 mod again;
 mod changed;
+pub mod claim;
 pub mod copy;
+pub mod disown;
 pub mod fenced;
 pub mod job;
 mod keep;
 pub mod local;
+pub mod namespaces;
 pub mod objects;
+mod onward;
 pub mod position;
 mod reconcile;
 mod redo;
@@ -372,6 +376,9 @@ impl Ground {
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await
             }
+            Action::MoveClaim(what) => claim::carry(remote, what, step.deadline, scribe).await,
+            Action::Disown(what) => disown::carry(remote, what, step.deadline, scribe).await,
+            Action::RemoveNamespaces(what) => namespaces::carry(remote, what, step.deadline, scribe).await,
             Action::Prove(what) => {
                 let (folder, what) = (self.folder.clone(), what.clone());
                 let proven = tokio::task::spawn_blocking(move || backup::prove(&folder, &what))

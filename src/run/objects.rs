@@ -20,6 +20,8 @@ use crate::files::write_whole;
 use crate::plan::{Object, Objects};
 use crate::remote::{Command, Remote};
 
+mod renamed;
+
 /// Letters of a made password; upstream's own generator makes 32 ASCII letters (facts section 3.4).
 const PASSWORD_LETTERS: usize = 32;
 /// How often a set is put back if somebody else (Flux) writes the same objects meanwhile.
@@ -45,6 +47,7 @@ pub async fn carry<R: Remote>(
             keep::set(remote, spot, &set, std::slice::from_ref(object), scribe).await
         }
         Objects::Restore { set, objects } => restore(remote, &set_path(folder, set)?, objects, scribe).await,
+        Objects::Copy { copies } => renamed::copy(remote, copies, scribe).await,
     }
 }
 
@@ -162,19 +165,20 @@ async fn restore<R: Remote>(
     ))
 }
 
-/// The objects that are there, one question a namespace.
+/// The objects that are there, one question a kind and namespace.
 async fn fetch<R: Remote>(
     remote: &R,
     objects: &[Object],
     scribe: &mut Scribe<'_>,
 ) -> Result<BTreeMap<Object, Value>, Trouble> {
-    let mut namespaces: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut places: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for object in objects {
-        namespaces.entry(&object.namespace).or_default().push(&object.name);
+        places.entry((&object.kind, &object.namespace)).or_default().push(&object.name);
     }
     let mut found = BTreeMap::new();
-    for (namespace, names) in namespaces {
-        let command = Command::new("k3s kubectl get secrets")
+    for ((kind, namespace), names) in places {
+        let command = Command::new("k3s kubectl get")
+            .arg(kind)
             .args(names)
             .fixed("-n")
             .arg(namespace)
@@ -196,7 +200,8 @@ async fn fetch<R: Remote>(
         };
         for item in items {
             if let Some(name) = item["metadata"]["name"].as_str() {
-                found.insert(Object::secret(namespace, name), item);
+                let (kind, namespace, name) = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+                found.insert(Object { kind, namespace, name }, item);
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::form::hex;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::plan::Class;
-use crate::remote::{Command, Remote, RemoteError, printable};
+use crate::remote::{Command, Remote, RemoteError, printable, quote};
 
 /// The step's id.
 pub const STEP: &str = "vars/apply";
@@ -180,9 +180,9 @@ async fn apply<R: Remote>(
     for (key, change) in changes {
         scribe.note(format!("{key} {change}"))?;
     }
-    let (login, kept) = (cluster.login(), kept.display());
+    let (login, kept) = (cluster.login(), quote(&kept.display().to_string()));
     scribe.note(format!(
-        "the old {} is kept in {kept}, for you alone to read. To put it back: ssh {login} k3s kubectl replace -f - < {kept}",
+        "the old {} is kept in {kept}, for you alone to read. To put it back: ssh ssh://{login} k3s kubectl replace -f - < {kept}",
         live.name
     ))?;
     super::reconcile::all(remote, wanted.each, scribe).await

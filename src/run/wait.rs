@@ -1,4 +1,4 @@
-//! Carrying out `Action::WaitUntil`: the only loop of the house.
+//! Carrying out `Action::WaitUntil`: the loop of the house that changes nothing by itself.
 //!
 //! A probe is asked again and again, ever more slowly, until it is reached, can never be, or the step's deadline comes. Meanwhile the
 //! remedies that the step names may be used, each bounded, each journalled. A lost answer is no answer: the API is away for seconds

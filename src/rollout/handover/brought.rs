@@ -10,7 +10,7 @@ use crate::facts::{self, Facts};
 use crate::inventory::Cluster;
 use crate::journal::Lines;
 use crate::migrations;
-use crate::plan::{self, Action, Object, Objects, Plan};
+use crate::plan::{self, Action, MoveClaim, Object, Objects, Plan};
 use crate::spool::{self, Kept, Place, is_name};
 use crate::state::{self, Run};
 
@@ -101,9 +101,7 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
     if plan.migration != rung {
         return Err(failed("its plan.json is that of another rung"));
     }
-    let fits = |set: &str, objects: &[Object]| {
-        is_name(set) && objects.iter().all(|object| is_name(&object.namespace) && is_name(&object.name))
-    };
+    let fits = |set: &str, objects: &[Object]| is_name(set) && objects.iter().all(is_object);
     for step in &mut plan.steps {
         let fits = match &mut step.action {
             Action::Objects(Objects::Save { set, objects } | Objects::Restore { set, objects }) => {
@@ -111,6 +109,14 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
             }
             Action::Objects(Objects::AddPassword { set, object, .. }) => {
                 fits(set, std::slice::from_ref(object))
+            }
+            Action::Objects(Objects::Copy { copies }) => {
+                copies.iter().all(|copy| is_object(&copy.from) && is_object(&copy.to))
+            }
+            Action::Disown(objects) => objects.iter().all(is_object),
+            Action::MoveClaim(what) => is_move(what),
+            Action::RemoveNamespaces(what) => {
+                what.namespaces.iter().all(|name| is_name(name)) && what.moved.iter().all(is_move)
             }
             Action::Backup(what) => {
                 what.cluster_dir.clone_from(&cluster.directory);
@@ -125,10 +131,18 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
             _ => true,
         };
         if !fits {
-            return Err(failed("its plan.json names secrets as no cluster can"));
+            return Err(failed("its plan.json names secrets as no cluster can, or claims"));
         }
     }
     Ok(plan)
+}
+
+fn is_object(object: &Object) -> bool {
+    is_name(&object.kind) && is_name(&object.namespace) && is_name(&object.name)
+}
+
+fn is_move(what: &MoveClaim) -> bool {
+    [&what.from, &what.to, &what.claim, &what.volume].into_iter().all(|name| is_name(name))
 }
 
 fn known(rung: &str) -> Result<(), Failure> {
