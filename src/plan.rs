@@ -12,7 +12,9 @@ use crate::version::Version;
 mod action;
 mod probe;
 
-pub use action::{Action, Backup, Found, Object, Objects, Prove, Shut, Truce, VolumeCopy};
+pub use action::{
+    Action, Backup, Found, Object, Objects, Prove, PutBack, Restore, RestorePart, Shut, Truce, VolumeCopy,
+};
 pub use probe::Probe;
 
 /// The version of the stored form of [`Plan`]. Readers refuse a newer one.

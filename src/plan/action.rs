@@ -31,6 +31,8 @@ pub enum Action {
         /// Ids of the remedies that may be used meanwhile.
         remedies: Vec<String>,
     },
+    /// A backup put back on the host that it was made of, in parts: looked whether it can be, unpacked beside, swapped in.
+    Restore(Restore),
 }
 
 /// What a cluster and its host do by themselves at night, as it was found (promise M14).
@@ -161,4 +163,48 @@ pub struct VolumeCopy {
 pub struct Prove {
     /// The volumes that must have a proven archive.
     pub volumes: Vec<String>,
+}
+
+/// A backup that is put back on the host that it was made of. See `docs/restore.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restore {
+    /// Which part of the work.
+    pub part: RestorePart,
+    /// The backup's id.
+    pub backup: String,
+    /// The folder on the host for the watchdog and the job.
+    pub spool: String,
+    /// The machine of which the backup was made; none where the backup does not tell.
+    pub machine_id: Option<String>,
+    /// The k3s that the host must have; none where the operator takes any.
+    pub k3s: Option<String>,
+    /// The folders, that of k3s first.
+    pub folders: Vec<PutBack>,
+}
+
+/// The parts of a restore, each its own step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestorePart {
+    /// Look whether it can be done. Changes nothing.
+    Look,
+    /// Unpack every archive beside what is live and compare it with the host's own list from when it was made.
+    Unpack,
+    /// Stop k3s, put what was unpacked in the place of what is live, which is kept, and start k3s.
+    Swap,
+}
+
+/// One folder that is put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutBack {
+    /// The part of the backup, as its files are called: `server`, `volumes/pvc-1`.
+    pub stem: String,
+    /// The claim, for people; empty for what is none.
+    pub claim: String,
+    /// The folder on the host.
+    pub folder: String,
+    /// Bytes that it takes unpacked, at most.
+    pub bytes: u64,
+    /// Files, folders and whatever else is in it.
+    pub entries: u64,
 }

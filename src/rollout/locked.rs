@@ -28,7 +28,7 @@ pub(super) fn lock(cluster: &Cluster, run: &Run) -> Lock {
         run: run.id.clone(),
         owner: run.by.clone(),
         machine: Lock::machine(&of_here("/etc/machine-id"), &of_here("/proc/sys/kernel/hostname")),
-        reason: format!("upgrade {}", run.aim()),
+        reason: if run.is_restore() { run.aim() } else { format!("upgrade {}", run.aim()) },
     }
 }
 

@@ -24,7 +24,9 @@ pub mod job;
 mod keep;
 pub mod objects;
 pub mod position;
+mod put_back;
 mod redo;
+mod restore;
 mod resume;
 mod saved;
 pub mod scribe;
@@ -36,6 +38,7 @@ pub mod wait;
 pub use fenced::Fenced;
 pub use keep::done;
 pub use position::Position;
+pub use put_back::put_back;
 pub use redo::ASK;
 pub use resume::Start;
 use resume::Taken;
@@ -372,6 +375,9 @@ impl Ground {
             Action::GiveBack(what) => truce::give_back(remote, what, &self.spool, scribe).await,
             Action::Objects(what) => objects::carry(remote, what, &self.folder, self.place(), scribe).await,
             Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
+            Action::Restore(what) => {
+                restore::carry(remote, what, &self.folder, step, self.place(), scribe).await
+            }
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await
             }

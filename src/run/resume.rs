@@ -45,6 +45,7 @@ impl Start {
     /// A rung from its beginning, with a new folder for its backup.
     pub fn anew(wish: Wish<'_>, plan: &Plan, journal: &mut Journal) -> std::io::Result<Self> {
         let folder = new_backup(wish, journal, None)?;
+        folder.keep_plan(plan)?;
         Ok(Self { folder, steps: plan.steps.clone(), from: Rung::default() })
     }
 }
@@ -256,7 +257,7 @@ fn same_work(stored: &Plan, facts: &Facts, wish: Wish<'_>) -> bool {
 
 /// What is left of a plan. What is only for the time of the run is done around whatever is left; the backup is proven again before
 /// anything is changed. `anew`: the steps of a new backup, in place of the plan's own.
-fn remaining(plan: &Plan, from: &Rung, anew: Option<&[Step]>) -> Vec<Step> {
+pub(super) fn remaining(plan: &Plan, from: &Rung, anew: Option<&[Step]>) -> Vec<Step> {
     let open = |step: &Step| !from.is_done(&step.id);
     let any = plan.steps.iter().any(|step| open(step) && !is_around(step));
     let changes = plan.steps.iter().any(|step| open(step) && step.needs_proof());
