@@ -187,3 +187,6 @@ impl Looked {
         if looked.folders.len() == count { Ok(looked) } else { Err(strange("too little")) }
     }
 }
+
+#[cfg(test)]
+mod tests;
