@@ -59,7 +59,7 @@ pub async fn put_back<R: Remote>(
     }
     let after = match gather(remote, wish, When::After, journal).await? {
         Ok(facts) => facts,
-        Err(error) => return Ok(unwell(plan, error.kind(), format!("it could not be looked at: {error}"))),
+        Err(error) => return Ok(unwell(plan, error.kind(), &format!("it could not be looked at: {error}"))),
     };
     write_json(&wish.folder.rung(&plan.migration)?.join("after.json"), &after)?;
     Ok(match after.installed() {
@@ -67,12 +67,12 @@ pub async fn put_back<R: Remote>(
         other => unwell(
             plan,
             "not-as-backed-up",
-            format!("it is {other:?} now, and the backup is one of {}", plan.to),
+            &format!("it is {other:?} now, and the backup is one of {}", plan.to),
         ),
     })
 }
 
-fn unwell(plan: &Plan, cause: &str, why: String) -> Outcome {
+fn unwell(plan: &Plan, cause: &str, why: &str) -> Outcome {
     let at = plan.steps.last().map_or_else(String::new, |step| step.id.clone());
     let said = format!("the backup is put back, but {why}");
     let failure = Failure::new(cause, said).read("docs/restore.md#when-a-restore-fails");

@@ -206,13 +206,15 @@ async fn swap<R: Remote>(
     let Restore { spool, folders, .. } = what;
     let watchdog = Timer::new(spool, &format!("restore-{}", place.run), &script::finish(place.run, folders));
     let lease = step.deadline.saturating_add(MARGIN);
-    scribe.demand(remote, &watchdog.arm(lease, lease.saturating_mul(2))).await?;
+    // One that an earlier process has armed may have fired already.
+    let arm = watchdog.disarm().then("&&", &watchdog.arm(lease, lease.saturating_mul(2)));
+    scribe.demand(remote, &arm).await?;
     let swapped = job::carry(remote, step, &script::swap(place.run, folders), place, scribe).await;
     if let Err(Trouble::InDoubt(failure)) = swapped {
         let said = format!(
-            "{}; {} minutes after it was begun the host's own watchdog finishes it and starts k3s",
+            "{}; {} s after it was begun the host's own watchdog finishes it and starts k3s",
             failure.message,
-            lease.as_secs() / 60
+            lease.as_secs()
         );
         return Err(Trouble::InDoubt(Failure::new(failure.cause, said).read(READ)));
     }

@@ -36,12 +36,13 @@ echo "restore end"
 ///
 /// k3s' own folder goes away first and comes last: a k3s that is started in between, by a reboot, finds no cluster, so no container of the
 /// wrong state writes to a volume of the right one. What it makes anew is put aside as a stray. Where a rename fails, all are taken back. k3s
-/// is never started without its folder.
+/// is never started without its folder. Two of these take turns.
 const SWAP: &str = r#"
 mode=$1 id=$2 server=$3
 shift 2
 start() { [ -d "$server" ] && systemctl start k3s; }
 no() { echo "$1" >&2; start; exit 1; }
+exec 9<"${server%/*}" && flock -w 600 9 || no "another swap is under way"
 [ "$mode" = swap ] || [ -e "$server.fleet-before-$id" ] || { start; exit; }
 left=''
 for x do
@@ -167,7 +168,7 @@ impl Looked {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
                 ["machine", id @ ..] => looked.machine = id.join(" "),
-                ["k3s", "k3s", "version", version, ..] => looked.k3s = (*version).to_owned(),
+                ["k3s", "k3s", "version", version, ..] => (*version).clone_into(&mut looked.k3s),
                 ["k3s", ..] | ["end"] => {}
                 ["no", number, why @ ..] if number.parse() == Ok(looked.folders.len() + 1) => {
                     looked.folders.push(Err(why.join(" ")));

@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 
 /// How far it is ahead.
 const AHEAD: usize = 256 << 10;
+/// How much is unpacked at once.
+const PIECE: usize = 128 << 10;
 
 /// An archive under way.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ impl Source {
         let tokio = Handle::current();
         let thread = tokio::task::spawn_blocking(move || {
             let mut archive = zstd::stream::read::Decoder::new(File::open(path)?)?;
-            let mut piece = vec![0; AHEAD / 2];
+            let mut piece = vec![0; PIECE];
             loop {
                 let read = archive.read(&mut piece)?;
                 let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else { return Ok(()) };
