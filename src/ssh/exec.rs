@@ -141,7 +141,7 @@ async fn converse(
 }
 
 /// Sends the input and its end. A host that is gone, or that has stopped reading, shows in what is read. A source that cannot be read is
-/// never ended as if it were whole.
+/// this machine's trouble; the host sees an early end.
 async fn feed(
     write: &ChannelWriteHalf<Msg>,
     first: &[u8],
