@@ -18,6 +18,7 @@ pub mod checks;
 pub mod facts;
 pub mod files;
 pub mod fingerprint;
+pub mod flux_env;
 pub mod inventory;
 pub mod migrations;
 pub mod planner;
@@ -34,6 +35,7 @@ pub mod spool;
 pub mod ssh;
 pub mod state;
 pub mod truce;
+pub mod window;
 
 // floor: work. One plan on one cluster; many clusters.
 pub mod rollout;

@@ -101,6 +101,21 @@ pub fn another(facts: &Facts, cluster: &Cluster) -> Option<Failure> {
     not_meant(&unlike, cluster)
 }
 
+/// What of the inventory's pins could not be compared with what was found, for people; none where all of them could.
+#[must_use]
+pub fn untold(facts: &Facts, cluster: &Cluster) -> Option<String> {
+    let mut unlike = Pins::from(cluster).unlike(facts);
+    unlike.retain(|unlike| !unlike.is_found());
+    let pins: Vec<String> = unlike.iter().map(|unlike| format!("pins {unlike}")).collect();
+    (!pins.is_empty()).then(|| {
+        format!(
+            "not all by which the inventory ({}) knows it could be compared: it {}. Its host key is the right one",
+            cluster.host.defined_at,
+            pins.join("; it ")
+        )
+    })
+}
+
 fn not_meant(unlike: &[Unlike], cluster: &Cluster) -> Option<Failure> {
     if unlike.is_empty() {
         return None;
@@ -194,6 +209,25 @@ mod tests {
         assert_eq!(cause(&facts, &pinned("ffff", "acme.example.org")), "identity-differs");
         assert_eq!(cause(&facts, &pinned("c3a1", "bikes.example.org")), "identity-differs");
         assert_eq!(cause(&Facts::default(), &pinned("c3a1", "acme.example.org")), "identity-differs");
+    }
+
+    #[test]
+    fn what_cannot_be_told_makes_a_cluster_no_other_and_is_told() {
+        let facts = found("c3a1", "");
+        let (right, wrong) = (pinned("c3a1", "acme.example.org"), pinned("ffff", "acme.example.org"));
+        assert_eq!(another(&facts, &right), None);
+        let said = untold(&facts, &right).unwrap();
+        assert!(
+            said.contains("it pins domain acme.example.org, but there is none") && !said.contains("c3a1"),
+            "{said}"
+        );
+        assert_eq!(another(&facts, &wrong).unwrap().cause, "identity-differs");
+        assert!(
+            untold(&Facts::default(), &right)
+                .unwrap()
+                .contains("pins cluster_uid c3a1, but it cannot be told")
+        );
+        assert_eq!(untold(&found("c3a1", "acme.example.org"), &right), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
 mod command;
+#[cfg(test)]
+pub(crate) mod shell;
 
 pub use command::{Command, DEFAULT_DEADLINE, DEFAULT_LIMIT, quote};
 

@@ -1,7 +1,7 @@
 //! What a host keeps of a run, so that another machine can go on with it: commands that put it there, list it, bring it and remove it.
 //!
 //! Pure, as `jobs` is: commands and readers. It is plain files below the host's spool folder, folders 0700, files 0600, each written
-//! beside its place and then renamed:
+//! beside its place and renamed once all that came with it are there:
 //!
 //! ```text
 //! runs/<run>/run.json               as in the run's folder
@@ -33,13 +33,25 @@ const FILES: usize = 2000;
 /// How many runs of a host are told.
 const LISTED: usize = 50;
 
-/// Puts a file. `$1` its folder, `$2` its name, `$3` its bytes: a cut line ends standard input early, and half a file is none.
+/// Puts files. `$1` the run's folder; then of each file its path below that and its bytes, whose contents follow each other on standard
+/// input. A cut line ends that early: none of the files has its name before all of them are there whole.
 const PUT: &str = r#"
 umask 077
-f=$1/$2.$$.new
-mkdir -p "$1" && cat >"$f" && [ "$(wc -c <"$f")" -eq "$3" ] && { sync "$f" 2>/dev/null || :; } && mv "$f" "$1/$2" && exit 0
-rm -f "$f"
-echo "$1/$2 cannot be written" >&2
+root=$1
+shift
+each() {
+    what=$1
+    shift
+    while [ $# -gt 0 ]; do $what "$1" "$2" || return 1; shift 2; done
+}
+write() {
+    case $1 in */*) mkdir -p "${1%/*}" ;; esac && head -c "$2" >"$1.$$.new" && [ "$(wc -c <"$1.$$.new")" -eq "$2" ] &&
+        { sync "$1.$$.new" 2>/dev/null || :; } || { echo "$root/$1 cannot be written" >&2; return 1; }
+}
+place() { mv "$1.$$.new" "$1"; }
+drop() { rm -f "$1.$$.new"; }
+mkdir -p "$root" && cd "$root" && each write "$@" && each place "$@" && exit 0
+each drop "$@"
 exit 1
 "#;
 
@@ -119,14 +131,14 @@ impl Place {
         }
     }
 
-    /// Its folder below the run's, and its name.
-    fn parts(&self) -> (String, &str) {
+    /// Its path below the run's folder.
+    fn path(&self) -> String {
         match self {
-            Self::Run => (String::new(), "run.json"),
-            Self::Journal => (String::new(), "journal.ndjson"),
-            Self::Plan(rung) => (format!("/{rung}"), "plan.json"),
-            Self::Before(rung) => (format!("/{rung}"), "before.json"),
-            Self::Kept { set, file } => (format!("/kept/{set}"), file),
+            Self::Run => "run.json".to_owned(),
+            Self::Journal => "journal.ndjson".to_owned(),
+            Self::Plan(rung) => format!("{rung}/plan.json"),
+            Self::Before(rung) => format!("{rung}/before.json"),
+            Self::Kept { set, file } => format!("kept/{set}/{file}"),
         }
     }
 }
@@ -157,17 +169,13 @@ impl Runs {
         format!("{}/{run}", self.folder)
     }
 
-    /// Puts a file there, whole or not at all; through standard input, so it stands in no process list. May be done twice.
+    /// Puts files there in one command, whole or none at all; through standard input, so they stand in no process list. May be done twice.
     #[must_use]
-    pub fn put(&self, run: &str, place: &Place, bytes: Vec<u8>) -> Command {
-        let (folder, name) = place.parts();
-        Command::new("sh -c")
-            .arg(PUT)
-            .arg("fleet-put")
-            .arg(format!("{}{folder}", self.of(run)))
-            .arg(name)
-            .arg(bytes.len().to_string())
-            .stdin(bytes)
+    pub fn put(&self, run: &str, files: &[(Place, Vec<u8>)]) -> Command {
+        let put = Command::new("sh -c").arg(PUT).arg("fleet-put").arg(self.of(run));
+        let put =
+            files.iter().fold(put, |put, (place, bytes)| put.arg(place.path()).arg(bytes.len().to_string()));
+        put.stdin(files.iter().flat_map(|(_, bytes)| bytes).copied().collect())
     }
 
     /// Removes the oldest runs, so that this one and the newest before it stay, [`RUNS`] in all.
@@ -319,3 +327,6 @@ impl Fetch {
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| window == what)
 }
+
+#[cfg(test)]
+mod tests;

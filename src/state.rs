@@ -54,7 +54,7 @@ pub struct Run {
     pub fleet: String,
     /// The command line.
     pub typed: Vec<String>,
-    /// The version aimed at; none where the run is a command of `fleet exec`, or breaks a lock.
+    /// The version aimed at; none where the run is no upgrade.
     pub target: Option<Version>,
     /// The clusters, in order of name.
     pub clusters: Vec<String>,
@@ -83,14 +83,23 @@ impl Run {
         self.typed.iter().any(|word| word == "restore") && self.typed.windows(2).any(onto)
     }
 
-    /// What it is for, in words: `to 0.7`, `restore`, `exec`, `lock break`.
+    /// What it is for, in words: `to 0.7`, `restore`, `exec`, `lock break`, `window open`.
     #[must_use]
     pub fn aim(&self) -> String {
         if self.is_restore() {
             return "restore".to_owned();
         }
-        let breaks = self.typed.windows(2).any(|words| words == ["lock", "break"]);
-        let other = || if breaks { "lock break" } else { "exec" }.to_owned();
+        const TWO_WORDS: [[&str; 2]; 6] = [
+            ["lock", "break"],
+            ["window", "open"],
+            ["window", "close"],
+            ["k3s-window", "open"],
+            ["k3s-window", "close"],
+            ["vars", "apply"],
+        ];
+        let typed = |words: &&[&str; 2]| self.typed.windows(2).any(|typed| typed == words.as_slice());
+        let other =
+            || TWO_WORDS.iter().find(typed).map_or_else(|| "exec".to_owned(), |words| words.join(" "));
         self.target.map_or_else(other, |target| format!("to {target}"))
     }
 }

@@ -97,13 +97,22 @@ exit $bad
 /// The name of the script among the host's processes; its words come after it on the last line of the timer's undo.
 const NAME: &str = "fleet-truce";
 
-/// What the host keeps of a truce: `$1` the timer's folder.
+/// What the host keeps of a truce: `$1` the timer's folder; and of the maintenance windows (`window`), whose timers stand beside it: each
+/// with its state and the seconds of its lease that are left.
 const STANDING: &str = r#"
 if [ -d "$1" ]; then
     echo "truce there"
     for f in fired undone; do [ ! -e "$1/$f" ] || echo "truce $f"; done
     [ ! -e "$1/undo" ] || tail -n 1 "$1/undo" | head -c 65536 | sed "s/^/truce undo /"
 fi
+read -r up _ </proc/uptime
+for d in "${1%/*}"/timer-*window; do
+    [ -d "$d" ] || continue
+    is=dead
+    grep -qsF "$d/loop" "/proc/$(cat "$d/pid" 2>/dev/null)/cmdline" && is=waiting
+    for f in fired gave-up undone; do [ ! -e "$d/$f" ] || is=$f; done
+    echo "truce window ${d##*/timer-} $is $(($(cat "$d/lease" 2>/dev/null || echo 0) - ${up%.*}))"
+done
 echo "truce end"
 "#;
 

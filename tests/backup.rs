@@ -1010,3 +1010,19 @@ fn the_list_and_the_verification_of_backups_say_what_is_proven() {
         "a proof of another manifest is none: {out}"
     );
 }
+
+/// Needs root, as `disk_full` does.
+#[test]
+fn a_backup_that_there_is_no_room_to_look_into_is_not_called_damaged() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let copied = runtime.block_on(whole());
+    let disk = tempfile::tempdir().unwrap();
+    let script = r#"mount -t tmpfs -o size=2m tmpfs "$1" && cp -a "$2"/. "$1" && { cat /dev/zero >"$1/rest" || :; } &&
+exec "$3" --backups "$1" backup verify acme"#;
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(disk.path()).arg(copied.backups.path());
+    let done = command.arg(env!("CARGO_BIN_EXE_fleet")).output().unwrap();
+    let out = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(3), "{out}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(out.contains("no room is left in") && !out.contains("is not proven"), "{out}");
+}

@@ -82,8 +82,10 @@ fn words_are_joined_as_ssh_joins_them_and_each_host_can_be_shown_on_its_own() {
 
 // Promise M3: an address that has become another machine's.
 #[test]
-fn a_host_whose_machine_or_cluster_is_another_is_sent_nothing() {
-    let bench = bench(&["a", "b", "c"]);
+fn a_host_whose_machine_or_cluster_is_another_is_sent_nothing_and_one_that_cannot_tell_is_mended() {
+    let api_away = HostSpec::new("d").fault(Fault::ApiAway);
+    let specs = ["a", "b", "c"].map(HostSpec::new).into_iter().chain([api_away]).collect();
+    let bench = Bench::new(specs);
     let inventory = bench.lab.inventory().join("lab.toml");
     let text = fs::read_to_string(&inventory).unwrap();
     let other = format!("[clusters.\"a\"]\nmachine_id = \"{}\"\n", "0123456789abcdef".repeat(2));
@@ -93,8 +95,13 @@ fn a_host_whose_machine_or_cluster_is_another_is_sent_nothing() {
     let ran = bench.fleet(&["exec", "--all", "--", "echo reached"]).ends(5);
     assert_eq!(
         outcomes(&json(&bench.fleet(&["exec", "--all", "--format", "json", "--", "echo reached"]).ends(5))),
-        ["refused", "refused", "done"]
+        ["refused", "refused", "done", "done"]
     );
+    let noted = |name: &str| {
+        let note = |what: &What| matches!(what, What::Noted { text, .. } if text.contains("it pins domain d.example.org, but it cannot be told"));
+        bench.journal(name).iter().filter(|event| note(&event.what)).count()
+    };
+    assert_eq!(["c", "d"].map(noted), [0, 1]);
     assert!(ran.out.contains("machine_id 0123456789abcdef"), "{}", ran.out);
     assert!(ran.out.contains("domain other.example.org"), "{}", ran.out);
     for name in ["a", "b"] {

@@ -366,6 +366,16 @@ fn a_host_whose_way_cannot_be_carried_over_is_left_out() {
     let told = told(&imported);
     assert!(told.contains("a is left out: its jump host cannot") && told.contains("ProxyCommand"), "{told}");
     assert!(!imported.text.contains("hunter2"));
+
+    // What cannot be read may name one.
+    for unread in ["-J \\\"gate", "-J {{ bastion }}"] {
+        let name = "ansible_ssh_common_args";
+        fs::write(&file, format!("a ansible_host=10.0.0.1 {name}=\"{unread}\"\nb {name}=\nc\n")).unwrap();
+        let imported = bring("ansible-ini", &file);
+        assert_eq!(imported.inventory.clusters.keys().collect::<Vec<_>>(), ["b", "c"], "{unread}");
+        let told = self::told(&imported);
+        assert!(told.contains("a is left out: its jump host cannot") && told.contains(name), "{told}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use fleet::event::{Outcome, What};
+use fleet::event::{Failure, Outcome, What};
 use fleet::inventory::{self, Cluster};
 use fleet::jobs::Job;
 use fleet::journal::{self, Journal};
@@ -139,6 +139,70 @@ fn of_two_real_upgrades_of_one_host_one_does_it_and_the_other_names_him() {
         assert!(said.contains(winner) && said.contains("locked"), "{said}");
         assert!(left_on_spool(bench.host(name)).is_empty(), "{name}");
     }
+}
+
+/// How many hosts two race for at once.
+const AT_ONCE: usize = 25;
+
+#[test]
+#[ignore = "a thousand whole upgrades take half an hour; tests/bench/race runs it"]
+fn of_two_real_upgrades_a_thousand_times_exactly_one_changes_anything() {
+    let races = std::env::var("FLEET_RACES").ok().and_then(|races| races.parse().ok()).unwrap_or(1000);
+    let mut won = [0_usize; 2];
+    while won[0] + won[1] < races {
+        let names: Vec<String> = (0..AT_ONCE).map(|number| format!("oak-{number}")).collect();
+        let specs = names.iter().map(|name| HostSpec::new(name).apps(["wekan"]));
+        let bench = Bench::new(specs.collect());
+        let start = |runs: &str| {
+            let mut command =
+                bench.command(&acknowledging(&["upgrade", "--all", "--parallel", &AT_ONCE.to_string()], &[]));
+            command
+                .env("FLEET_RUNS", bench.path(runs))
+                .env("USER", runs)
+                .env("FLEET_BACKUPS", bench.path("b"));
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let mut both = ["anna", "otto"].map(|who| (who, start(who)));
+        let codes = both.each_mut().map(|(_, child)| child.wait().unwrap().code());
+        let mut lost = [0_usize; 2];
+        for name in &names {
+            let outcome = |who: &str| {
+                let run = fs::read_to_string(bench.path(who).join(".last")).unwrap();
+                let journal = bench.path(who).join(run.trim()).join(name).join("journal.ndjson");
+                match journal::read(&journal).unwrap().pop().map(|event| event.what) {
+                    Some(What::Finished { outcome }) => outcome,
+                    other => panic!("{name} of {who}: {other:?}"),
+                }
+            };
+            let winner = match (outcome("anna"), outcome("otto")) {
+                (Outcome::Done, Outcome::Refused { failure }) => told(name, &failure, "anna@", 0),
+                (Outcome::Refused { failure }, Outcome::Done) => told(name, &failure, "otto@", 1),
+                both => panic!("{name}: {both:?}"),
+            };
+            won[winner] += 1;
+            lost[1 - winner] += 1;
+            let switched = |line: &&String| line.contains("kubectl patch") && line.contains("v0.7");
+            assert_eq!(bench.host(name).commands().iter().filter(switched).count(), 1, "{name}");
+            assert!(left_on_spool(bench.host(name)).is_empty(), "{name}");
+        }
+        for (code, lost) in codes.into_iter().zip(lost) {
+            assert_eq!(code, Some(if lost == 0 { 0 } else { 5 }));
+        }
+    }
+    assert!(won.iter().all(|times| *times > 0), "it was no race: {won:?}");
+    println!(
+        "{} races of two whole upgrades, won by one {} times and by the other {}",
+        won[0] + won[1],
+        won[0],
+        won[1]
+    );
+}
+
+/// Whether the loser was told who has the lock; the winner.
+fn told(name: &str, failure: &Failure, owner: &str, winner: usize) -> usize {
+    assert_eq!(failure.cause, "locked", "{name}: {failure:?}");
+    assert!(failure.message.contains(owner), "{name}: {}", failure.message);
+    winner
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

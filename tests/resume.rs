@@ -307,7 +307,12 @@ fn what_a_rung_stands_on_is_looked_at_before_anything_is_done() {
         ("plan-torn", fetch, false),
         ("changed-since", fetch, false),
         ("of-yesterday", "to-0.7/save-secrets", false),
+        ("damaged-backup", fetch, false),
     ]);
+    let damaged = backup(&bench, "damaged-backup").join("server.tar.zst");
+    let mut bytes = fs::read(&damaged).unwrap();
+    *bytes.last_mut().unwrap() ^= 0xff;
+    fs::write(&damaged, bytes).unwrap();
     let lost = backup(&bench, "lost-backup");
     fs::remove_file(lost.join("manifest.json")).unwrap();
     fs::remove_dir_all(lost.join("volumes")).unwrap();
@@ -346,14 +351,19 @@ fn what_a_rung_stands_on_is_looked_at_before_anything_is_done() {
     assert_eq!(ended("plan-torn"), is("refused", "dirty", "stored-plan"));
     assert_eq!(ended("changed-since"), is("refused", "dirty", "changed-since"));
     assert_eq!(ended("of-yesterday"), is("done", "upgraded", "-"));
-    for name in ["lost-backup", "of-yesterday"] {
+    assert_eq!(ended("damaged-backup"), is("failed", "dirty", "backup-not-proven"));
+    // The others of the run have still failed.
+    bench.fleet(&["resume", "last", "--on", "damaged-backup"]).ends(3);
+    assert_eq!(ended("damaged-backup"), is("done", "upgraded", "-"));
+    for name in ["lost-backup", "of-yesterday", "damaged-backup"] {
         holds_its_promises(name, &events(&folder, name));
     }
     let copies = |name: &str| {
         let copied = |event: &&Event| matches!(&event.what, What::StepEnded { step, end: StepEnd::Done, .. } if step == "backup/copy");
         events(&folder, name).iter().filter(copied).count()
     };
-    assert_eq!(["lost-backup", "of-yesterday", "lost-secrets"].map(copies), [2, 2, 1]);
+    let all = ["lost-backup", "of-yesterday", "lost-secrets", "damaged-backup"];
+    assert_eq!(all.map(copies), [2, 2, 1, 2]);
     for (name, before) in ["plan-edited", "plan-torn"].into_iter().zip(before) {
         for line in &bench.host(name).commands()[before..] {
             assert!(!line.contains("kubectl patch") && !line.contains("kubectl annotate"), "{name}: {line}");

@@ -18,5 +18,5 @@ pub mod sink;
 pub mod sums;
 
 pub use folder::{Folder, of_cluster, of_root};
-pub use proof::{Proven, prove};
+pub use proof::{NOT_PROVEN, Proven, prove};
 pub use steps::{allowed, steps};

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::Folder;
 use super::manifest::{Manifest, Proof, SCHEMA};
 use crate::event::Failure;
+use crate::files::is_full;
 use crate::form::hex;
 use crate::plan::Prove;
 use crate::remote::printable;
@@ -22,6 +23,8 @@ use crate::remote::printable;
 mod archives;
 mod objects;
 
+/// The cause of a proof that has found the backup to be none.
+pub const NOT_PROVEN: &str = "backup-not-proven";
 /// How many faults a failure tells in full.
 const TOLD: usize = 5;
 
@@ -41,16 +44,24 @@ pub struct Proven {
 /// Reads the whole backup back and compares it with what the host said. Every fault is a sentence; one is enough to fail. Blocks for as
 /// long as reading takes; an asynchronous caller runs it on a blocking thread.
 pub fn prove(folder: &Folder, what: &Prove) -> Result<Proven, Failure> {
-    let mut reading = Reading { folder, faults: Faults::default(), files: 0, objects: 0, etcd: false };
+    let mut reading =
+        Reading { folder, faults: Faults::default(), files: 0, objects: 0, etcd: false, full: false };
     if let Some(manifest) = reading.manifest() {
         reading.all(&manifest, what);
         if reading.faults.count == 0 {
             return reading.write_down(&manifest);
         }
     }
-    let Reading { faults, etcd, .. } = reading;
-    let cause = if etcd { "etcd-not-provable" } else { "backup-not-proven" };
-    let said = format!("backup {} of {} is not proven: {faults}", folder.id(), folder.cluster());
+    let Reading { faults, etcd, full, .. } = reading;
+    let (id, cluster) = (folder.id(), folder.cluster());
+    // A fault of this disk; of the backup it says nothing.
+    if full {
+        let path = folder.path().display();
+        let said = format!("backup {id} of {cluster} cannot be looked into: no room is left in {path}");
+        return Err(Failure::new("disk-full-here", said).read("docs/backup.md#when-a-backup-is-not-proven"));
+    }
+    let cause = if etcd { "etcd-not-provable" } else { NOT_PROVEN };
+    let said = format!("backup {id} of {cluster} is not proven: {faults}");
     Err(Failure::new(cause, said).read("docs/backup.md#when-a-backup-is-not-proven"))
 }
 
@@ -86,6 +97,8 @@ struct Reading<'a> {
     files: u64,
     objects: u64,
     etcd: bool,
+    /// Whether there was no room to look into it.
+    full: bool,
 }
 
 impl Reading<'_> {
@@ -119,11 +132,15 @@ impl Reading<'_> {
         }
         let scratch = match Scratch::make(self.folder.path()) {
             Ok(scratch) => scratch,
-            Err(error) => return self.faults.add(format!("no room to look into the datastore: {error}")),
+            Err(error) => {
+                self.full = is_full(&error);
+                return self.faults.add(format!("no room to look into the datastore: {error}"));
+            }
         };
         for part in &manifest.parts {
             let label = part.what.stem();
             if let Err(error) = self.part(part, &label, &scratch.path) {
+                self.full |= is_full(&error);
                 self.faults.add(format!("{label}: {error}"));
             }
         }

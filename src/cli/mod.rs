@@ -16,6 +16,8 @@ mod lock;
 mod restore;
 mod runs;
 mod upgrade;
+mod vars;
+mod window;
 
 pub use ask::{CheckArgs, FactsArgs, PlanArgs};
 pub use exec::ExecArgs;
@@ -25,7 +27,9 @@ pub use lab::{LabSub, LabUpArgs, RehearseArgs};
 pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
 pub use restore::RestoreArgs;
 pub use runs::{ReportArgs, RunArgs, StatusArgs};
-pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs};
+pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs, WorkArgs};
+pub use vars::{VarsApplyArgs, VarsDiffArgs, VarsSub};
+pub use window::{VisitArgs, WindowCloseArgs, WindowOpenArgs, WindowShowArgs, WindowSub};
 
 /// Upgrade many Stackspin clusters at once over SSH.
 #[derive(Debug, Parser)]
@@ -84,6 +88,15 @@ pub enum Sub {
     /// Show who has the locks of hosts, or break one whose holder is dead.
     #[command(subcommand)]
     Lock(LockSub),
+    /// The time in which Flux follows Stackspin's source: show it, open it, shut it.
+    #[command(subcommand)]
+    Window(WindowSub),
+    /// The time in which k3s may be upgraded: show it, open it, shut it.
+    #[command(subcommand)]
+    K3sWindow(WindowSub),
+    /// The variables in `.flux.env` here against those in the cluster: show what differs, apply it.
+    #[command(subcommand)]
+    Vars(VarsSub),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
     /// Show how a run stands: while it goes on, from any terminal, and afterwards.

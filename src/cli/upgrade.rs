@@ -38,6 +38,20 @@ impl From<&NetworkArgs> for Limits {
     }
 }
 
+/// How many clusters are worked on at once, what that may take, and how much may go wrong.
+#[derive(Debug, Clone, Args)]
+pub struct WorkArgs {
+    /// How many hosts at once.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
+    pub parallel: usize,
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// How much may go wrong.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
+}
+
 /// `fleet upgrade`
 #[derive(Debug, Args)]
 pub struct UpgradeArgs {
@@ -50,15 +64,9 @@ pub struct UpgradeArgs {
     /// Acknowledge a warning by the check's id; may be given often.
     #[arg(long, value_name = "ID")]
     pub ack: Vec<String>,
-    /// How many hosts at once.
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
-    pub parallel: usize,
-    /// The network.
+    /// How it is done.
     #[command(flatten)]
-    pub network: NetworkArgs,
-    /// How much may go wrong.
-    #[command(flatten)]
-    pub budget: BudgetArgs,
+    pub work: WorkArgs,
 }
 
 /// `fleet resume`
@@ -82,15 +90,9 @@ pub struct ResumeArgs {
     /// What a person has found out about a step in doubt: it was done, or it is to be done again; may be given often.
     #[arg(long, value_name = "CLUSTER:STEP=done|again", value_parser = settled)]
     pub settle: Vec<Settled>,
-    /// How many hosts at once.
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
-    pub parallel: usize,
-    /// The network.
+    /// How it is done.
     #[command(flatten)]
-    pub network: NetworkArgs,
-    /// How much may go wrong.
-    #[command(flatten)]
-    pub budget: BudgetArgs,
+    pub work: WorkArgs,
 }
 
 /// `acme:to-0.7/switch-branch=done`
@@ -119,15 +121,9 @@ pub struct ApplyArgs {
     /// Acknowledge a warning by the check's id, besides those that were when the plan was made; may be given often.
     #[arg(long, value_name = "ID")]
     pub ack: Vec<String>,
-    /// How many hosts at once.
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one())]
-    pub parallel: usize,
-    /// The network.
+    /// How it is done.
     #[command(flatten)]
-    pub network: NetworkArgs,
-    /// How much may go wrong.
-    #[command(flatten)]
-    pub budget: BudgetArgs,
+    pub work: WorkArgs,
 }
 
 /// How much may go wrong before nothing new is begun.

@@ -23,7 +23,8 @@ pub(super) async fn take_over(
 ) -> Result<(RunFolder, bool), Trouble> {
     let selection = Selection { on: args.on.clone(), all: args.all, max_hosts: None };
     let clusters = selection.of(inventory).map_err(Trouble::usage)?;
-    let (caps, network) = (Caps::of(inventory, args.parallel), Network::new(Limits::from(&args.network)));
+    let (caps, network) =
+        (Caps::of(inventory, args.work.parallel), Network::new(Limits::from(&args.work.network)));
     let id = if args.run == "last" {
         newest(&known(clusters.clone(), caps.clone(), &network).await)?
     } else if is_name(&args.run) {

@@ -15,12 +15,14 @@ use crate::journal::Journal;
 use crate::lock::{self, Answer, Held, Question};
 use crate::remote::{Remote, RemoteError, printable};
 use crate::report::screen::Look;
-use crate::rollout;
+use crate::rollout::{self, Met};
 use crate::run;
 use crate::ssh::{Limits, Network, Session};
 
 /// Where to read on.
 const READ: &str = "docs/locks.md#breaking-a-lock";
+/// The id under which the breaking stands in the journal.
+const STEP: &str = "lock/break";
 
 /// Shows or breaks locks.
 pub(super) async fn run(cli: &Cli, sub: &LockSub) -> Result<Exit, Trouble> {
@@ -149,16 +151,17 @@ async fn broken(
     journal: &mut Journal,
 ) -> std::io::Result<Outcome> {
     // Its k3s is not asked who it is: a run that died may have left it stopped. The host is known by its key, and by its machine id.
-    let other = match cluster.machine_id {
-        Some(_) => rollout::mistaken(session, cluster).await,
-        None => Ok(None),
-    };
-    let seen = match other {
-        Ok(Some(failure)) => return Ok(Outcome::Refused { failure }),
-        Ok(None) => looked(session, cluster).await,
-        Err(error) => Err(error),
-    };
-    let held = match seen {
+    if cluster.machine_id.is_some() {
+        match rollout::meet(session, cluster).await {
+            Ok(Met { another: Some(failure), .. }) => return Ok(Outcome::Refused { failure }),
+            Ok(Met { untold: Some(text), .. }) => {
+                journal.record(What::Noted { step: STEP.to_owned(), text })?;
+            }
+            Ok(_) => {}
+            Err(error) => return Ok(run::unasked(&error)),
+        }
+    }
+    let held = match looked(session, cluster).await {
         Ok(Answer::Held(held)) => held,
         Ok(Answer::Free) => return Ok(Outcome::NothingToDo),
         Ok(other) => return Ok(Outcome::Refused { failure: strange(&other) }),
@@ -186,10 +189,7 @@ async fn broken(
         Ok(other) => Outcome::Refused { failure: strange(&other) },
         Err(error) if error.in_doubt() => {
             let said = format!("{error}: perhaps it is broken. Look: fleet lock show --on {}", cluster.name);
-            Outcome::InDoubt {
-                step: "lock/break".to_owned(),
-                failure: Failure::new(error.kind(), said).read(READ),
-            }
+            Outcome::InDoubt { step: STEP.to_owned(), failure: Failure::new(error.kind(), said).read(READ) }
         }
         Err(error) => run::unasked(&error),
     })

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Sub};
+use crate::window::Kind;
 
 mod apply;
 mod backup;
@@ -29,7 +30,10 @@ mod stop;
 mod trust;
 mod tunnel;
 mod upgrade;
+mod vars;
+mod visit;
 mod watch;
+mod window;
 
 pub use exit::{Exit, Trouble};
 
@@ -49,6 +53,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,
         Sub::Lock(sub) => lock::run(&cli, sub).await,
+        Sub::Window(sub) => window::run(&cli, Kind::Flux, sub).await,
+        Sub::K3sWindow(sub) => window::run(&cli, Kind::K3s, sub).await,
+        Sub::Vars(sub) => vars::run(&cli, sub).await,
         Sub::Report(args) => report::run(&cli, args),
         Sub::Status(args) => status::run(&cli, args),
         Sub::Watch(args) => watch::run(&cli, args).await,

@@ -45,9 +45,10 @@ async fn go_on(
     let run = folder.run()?;
     let Some(target) = run.target else {
         return Err(Trouble::usage(format!(
-            "run {} is one of `fleet exec`: what it did on which host is in its report, and what to do about the rest only its operator \
+            "run {} is one of `fleet {}`: what it did on which host is in its report, and what to do about the rest only its operator \
              knows. Type the command again with --on",
-            run.id
+            run.id,
+            run.aim()
         )));
     };
     let names = chosen(&run, &args.on, inventory)?;
@@ -78,7 +79,7 @@ async fn go_on(
         return Ok(report::exit_of(&fleet));
     }
     let stored = stored(&folder, &run, &unbegun)?;
-    let caps = Caps::of(inventory, args.parallel);
+    let caps = Caps::of(inventory, args.work.parallel);
     let resumed = Resumed { by: operator(), settled: args.settle.clone() };
     let acknowledged = run.acknowledged.iter().chain(&args.ack).cloned().collect();
     let wanted = Wanted {
@@ -86,8 +87,8 @@ async fn go_on(
         target,
         acknowledged,
         caps,
-        budget: Budget::from(&args.budget),
-        limits: Limits::from(&args.network),
+        budget: Budget::from(&args.work.budget),
+        limits: Limits::from(&args.work.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
         typed: run.typed,

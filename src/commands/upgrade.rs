@@ -54,14 +54,14 @@ pub(super) struct Stored {
 /// Upgrades the selected clusters.
 pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> {
     select::acknowledged(&args.ack)?;
-    let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
+    let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.work.parallel)?;
     let (_, exit) = upgrade(Wanted {
         clusters,
         target: args.to,
         acknowledged: args.ack.clone(),
         caps,
-        budget: Budget::from(&args.budget),
-        limits: Limits::from(&args.network),
+        budget: Budget::from(&args.work.budget),
+        limits: Limits::from(&args.work.network),
         runs: cli.runs.clone(),
         backups: cli.backups.clone(),
         typed: super::typed(),
@@ -111,6 +111,7 @@ pub(super) async fn work(
         caps,
         budget: Arc::new(budget),
         run: folder.clone(),
+        record: folder.run()?,
         backups,
         network: Network::new(limits),
         listener,

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::remote::Command;
 
+/// A round trip with no more than so much of way has had its way in equal halves, as far as anyone knows. One that took longer has waited
+/// somewhere, for a lost line perhaps, and nobody knows in which half.
+const LONGEST_WAY: i64 = 10_000;
+
 /// The host's time against ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
@@ -32,7 +36,8 @@ pub fn ask_again() -> Command {
 }
 
 /// Reads both answers. `sent` and `received` are our clock's times around the round trip: the way there and the way back
-/// take the same time, as far as anyone knows, and cancel out.
+/// take the same time, as far as anyone knows, and cancel out. Of a round trip with a long way the least is told that is certain: a line
+/// that was lost and made again is no clock that is wrong.
 pub fn read(first: &str, last: &str, sent: Timestamp, received: Timestamp) -> Result<Clock, String> {
     let mut lines = first.lines().map(str::trim);
     let began = lines.next().and_then(milliseconds).ok_or("date did not tell the time")?;
@@ -41,10 +46,14 @@ pub fn read(first: &str, last: &str, sent: Timestamp, received: Timestamp) -> Re
     let ended = last.lines().next().and_then(milliseconds).ok_or("date did not tell the time")?;
     let there = began.saturating_sub(sent.as_millisecond());
     let back = ended.saturating_sub(received.as_millisecond());
-    let ahead = i128::midpoint(there.into(), back.into());
-    let rounded = (ahead + if ahead < 0 { -500 } else { 500 }).checked_div(1000).unwrap_or(0);
+    let ahead = if there.saturating_sub(back) > LONGEST_WAY {
+        0.clamp(back, there)
+    } else {
+        i64::midpoint(there, back)
+    };
+    let half = if ahead < 0 { -500 } else { 500 };
     Ok(Clock {
-        ahead_seconds: i64::try_from(rounded).unwrap_or(i64::MAX),
+        ahead_seconds: ahead.saturating_add(half).checked_div(1000).unwrap_or(0),
         zone: zone.to_owned(),
         offset: offset.to_owned(),
     })
@@ -88,6 +97,17 @@ mod tests {
         let clock = read("1062.0\n+0100\nEurope/Berlin\n", "1067.0\n", at(1000), at(1009)).unwrap();
         assert_eq!(clock.ahead_seconds, 60);
         assert_eq!((clock.zone.as_str(), clock.offset.as_str()), ("Europe/Berlin", "+0100"));
+    }
+
+    #[test]
+    fn a_line_that_was_lost_for_a_while_is_no_clock_that_is_wrong() {
+        let ahead = |first: &str, last: &str, received| {
+            read(&format!("{first}\n+0000\nUTC\n"), last, at(1000), at(received)).unwrap().ahead_seconds
+        };
+        assert_eq!(ahead("1020.0", "1022.0", 1022), 0, "lost on the way there");
+        assert_eq!(ahead("1000.0", "1002.0", 1022), 0, "lost on the way back");
+        assert_eq!(ahead("1090.0", "1092.0", 1022), 70, "a clock that is wrong all the same");
+        assert_eq!(ahead("930.0", "932.0", 1022), -70, "and one that is behind");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Flux: sources, kustomizations and Helm releases, of every API vintage (facts section 5.1).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::kubernetes::{Groups, Item, List};
@@ -115,6 +117,7 @@ struct Status {
     artifact: Artifact,
     last_applied_revision: String,
     last_attempted_revision: String,
+    last_handled_reconcile_at: String,
     history: Vec<Installed>,
 }
 
@@ -219,6 +222,16 @@ pub fn of_list(flux: &List) -> Result<Flux, String> {
         releases: flux.of("HelmRelease").map(release).collect::<Result<_, _>>()?,
         ..Flux::default()
     })
+}
+
+/// The last request for a reconciliation that each Kustomization has handled (`status.lastHandledReconcileAt`), by namespace and name.
+pub fn handled(flux: &List) -> Result<BTreeMap<(String, String), String>, String> {
+    flux.of("Kustomization")
+        .map(|item| {
+            let key = (item.metadata.namespace.clone(), item.metadata.name.clone());
+            Ok((key, item.status::<Status>()?.last_handled_reconcile_at))
+        })
+        .collect()
 }
 
 fn source(item: &Item) -> Result<Source, String> {

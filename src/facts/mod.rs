@@ -19,6 +19,7 @@ pub mod here;
 pub mod identity;
 pub mod installed;
 pub mod k3s;
+pub mod k3s_plans;
 pub mod kubernetes;
 pub mod login;
 pub mod memory;
@@ -37,6 +38,7 @@ pub mod upgrades;
 pub mod variables;
 pub mod volumes;
 pub mod web;
+pub mod windows;
 
 pub use gather::gather;
 pub use installed::{Installed, is_stackspin};

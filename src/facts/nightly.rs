@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::{Clock, offset_seconds};
 use super::kubernetes::List;
 
 /// A CronJob that would act on the cluster during a run.
@@ -19,6 +20,19 @@ pub struct Nightly {
     pub suspended: bool,
     /// What it does.
     pub does: Does,
+}
+
+impl Nightly {
+    /// Seconds east of UTC of the clock by which it fires: the host's, unless it names another zone that is known here. None where that
+    /// cannot be told.
+    #[must_use]
+    pub fn offset_seconds(&self, clock: &Clock) -> Option<i64> {
+        match self.zone.as_str() {
+            "UTC" | "Etc/UTC" => Some(0),
+            zone if zone.is_empty() || zone == clock.zone => offset_seconds(&clock.offset),
+            _ => None,
+        }
+    }
 }
 
 /// What a nightly job does.

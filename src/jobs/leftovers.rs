@@ -16,7 +16,8 @@ const MOST: u32 = 200;
 const STARTS_WITHIN: u64 = 120;
 
 /// Lists them. `$1` the spool, `$2` the mark, `$3` how many at most. A timer's state comes from its marks and its process. A folder whose name
-/// `fleet` would not have made is counted, not named.
+/// `fleet` would not have made is counted, not named. Ages are the clock's, which may have been set: what was begun since the host was started
+/// is no older than that.
 const LIST: &str = r#"
 timer() {
     pid=$(head -c 20 "$1/pid" 2>/dev/null | head -n 1)
@@ -35,12 +36,14 @@ timer() {
     else echo armed $left; fi
 }
 n=0 strange=0
+read -r up _ </proc/uptime
 for d in "$1"/job-* "$1"/timer-*; do
     [ -d "$d" ] || continue
     name=${d##*/}
     case $name in *[!A-Za-z0-9._-]*) strange=$((strange + 1)); continue ;; esac
     n=$((n + 1)); [ $n -le "$3" ] || continue
     age=$(($(date +%s) - $(stat -c %Y "$d/line" 2>/dev/null || stat -c %Y "$d/undo" 2>/dev/null || stat -c %Y "$d")))
+    case $(head -c 200 "$d/pid" "$d/boot" 2>/dev/null) in *"$boot"*) [ $age -le ${up%.*} ] || age=${up%.*} ;; esac
     case $name in
     job-*) printf '\n%s job %s %s %s\n' "$2" "${name#job-}" $age "$(state "$d")" ;;
     *) printf '\n%s timer %s %s %s\n' "$2" "${name#timer-}" $age "$(timer "$d")" ;;
@@ -68,7 +71,7 @@ pub struct Leftover {
     pub run: String,
     /// The step that started it; empty where that is not written down. What a file name cannot hold is `-` here.
     pub step: String,
-    /// Seconds since it was started, by the host's clock.
+    /// Seconds since it was started, by the host's clock; no more than the host is up, if it was started since.
     pub age: u64,
     /// How it is, for people.
     pub state: String,
@@ -227,6 +230,7 @@ impl Leftover {
 mod tests {
     use super::*;
     use crate::remote::Exit;
+    use crate::remote::shell::in_shell;
 
     fn read(text: &str) -> Option<(Vec<Leftover>, u64)> {
         let asked = Leftovers { spool: "/spool".into(), mark: "m1".into() };
@@ -268,8 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("timer-fixed/started")).unwrap();
         let asked = Leftovers::on(folder.path().to_str().unwrap());
-        let command = asked.command();
-        let output = std::process::Command::new("sh").arg("-c").arg(command.line()).output().unwrap();
+        let output = in_shell(&asked.command());
         let found = |text: &str| {
             let stdout = text.as_bytes().to_vec();
             asked.read(&Output { exit: Exit::Code(0), stdout, stderr: Vec::new(), dropped: 0 }).unwrap().0
@@ -287,6 +290,24 @@ mod tests {
         let later = found(&later.join("\n"));
         assert_eq!((later[0].now, later[0].by_hand()), (Now::Over, None), "{later:?}");
         assert!(later[0].clean().is_some());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_nothing_older_than_the_host_is_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        for (name, boot) in [("job-now", format!("1 {boot}")), ("job-then", "1 another-boot\n".to_owned())] {
+            let job = folder.path().join(name);
+            std::fs::create_dir(&job).unwrap();
+            std::fs::write(job.join("pid"), boot).unwrap();
+            let line = std::fs::File::create(job.join("line")).unwrap();
+            line.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        }
+        let asked = Leftovers::on(folder.path().to_str().unwrap());
+        let (found, _) = asked.read(&in_shell(&asked.command())).unwrap();
+        let up = std::fs::read_to_string("/proc/uptime").unwrap();
+        let up: u64 = up.split('.').next().unwrap().parse().unwrap();
+        assert!(found[0].age <= up && found[1].age > 20 * 365 * 86_400, "{found:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //!            renew     the script that renews it
 //!            loop      the loop
 //!            limits    seconds after which it fires whatever the lease says; how often the undo is tried
+//!            arm       held (`flock`) by the one who arms it
 //!            boot      the boot id for which the lease counts
 //!            path      PATH of the one who armed it
 //!            pid       its process
@@ -77,12 +78,18 @@ read -r up _ </proc/uptime && echo $((${up%.*} + $1)) >"$d/lease.$$" && echo "$1
 
 /// Arms it once. `$1` its folder, `$2` seconds of the first lease, `$3` its limits, `$4` the loop, `$5` what renews, `$6` the undo, `$7` its
 /// unit. A folder with a name that a unit would have to quote gets a loop alone. One that was left half armed (a power cut) is armed anew:
-/// who began that is gone by then, for he waits 10 s for the loop.
+/// who began that is gone by then, for he waits 10 s for the loop. So is one whose loop is dead and has not fired. Those who arm it at the same
+/// time come one after the other (`flock`, which the loop must not inherit).
 const ARM: &str = r#"
 umask 077
 d=$1 unit=/etc/systemd/system/$7.service
-mkdir -p "$d" && put renew "$5" && sh "$d/renew" "$2" || exit 1
-[ -s "$d/pid" ] || [ -z "$(find "$d/started" -prune -mmin +2 2>/dev/null)" ] || rmdir "$d/started"
+alive() { grep -qsF "$d/loop" "/proc/$(cat "$d/pid")/cmdline"; }
+mkdir -p "$d" && put renew "$5" && sh "$d/renew" "$2" && exec 9>"$d/arm" && flock -w 20 9 || exit 1
+if [ ! -s "$d/pid" ]; then
+    [ -z "$(find "$d/started" -prune -mmin +2 2>/dev/null)" ] || rmdir "$d/started"
+elif ! alive; then
+    [ ! -e "$d/fired" ] && rm -rf "$d/started" "$d/pid" "$d/disarmed" || exit 1
+fi
 if mkdir "$d/started" 2>/dev/null; then
     put undo "$6" && put limits "$3" && put path "$PATH" && put boot "$(cat /proc/sys/kernel/random/boot_id)" && put loop "$4" || exit 1
     case $d in *[!A-Za-z0-9/._-]*) named= ;; *) named=1 ;; esac
@@ -91,15 +98,16 @@ if mkdir "$d/started" 2>/dev/null; then
     then
         systemctl enable --quiet --now "$7.service" || exit 1
     else
-        setsid sh "$d/loop" "$d" </dev/null >"$d/log" 2>&1 &
+        setsid sh "$d/loop" "$d" </dev/null >"$d/log" 2>&1 9>&- &
     fi
 fi
+exec 9>&-
 tries=0
 until [ -s "$d/pid" ]; do
     tries=$((tries + 1)); [ $tries -lt 100 ] || exit 1
     sleep 0.1
 done
-grep -qF "$d/loop" "/proc/$(cat "$d/pid")/cmdline" || exit 1
+alive || exit 1
 if [ -e "$unit" ]; then echo "fleet-timer outlives a reboot"; fi
 "#;
 
@@ -188,15 +196,20 @@ impl Timer {
         Command::new("sh").arg(format!("{}/renew", self.folder)).arg(lease.as_secs().to_string())
     }
 
-    /// The command, with the lease renewed just before it; it is not run when the timer has fired.
+    /// The command, with the lease renewed just before it; when the timer has fired nothing of it is run, however many commands its line
+    /// has.
     #[must_use]
     pub fn guard(&self, lease: Duration, command: &Command) -> Command {
         let guarded = self
             .renew(lease)
-            .then("&&", command)
+            .then("|| exit;", command)
             .deadline(command.time_allowed())
             .limit(command.memory_allowed());
-        if command.is_sensitive() { guarded.sensitive() } else { guarded }
+        let guarded = if command.is_sensitive() { guarded.sensitive() } else { guarded };
+        match command.input() {
+            Some(input) => guarded.stdin(input.to_vec()),
+            None => guarded,
+        }
     }
 
     /// Asks whether it is still waiting: exit status 0 when it lives and has not fired.
@@ -236,6 +249,8 @@ fn says(output: &Output, what: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::Exit;
+    use crate::remote::shell::in_shell;
 
     #[test]
     fn a_timer_that_was_left_half_armed_is_armed_anew() {
@@ -249,9 +264,47 @@ mod tests {
         let timer = Timer::new(spool.to_str().unwrap(), "fixed", &Command::new("true"));
         let hour = Duration::from_secs(3600);
         for command in [timer.arm(hour, hour), timer.is_waiting(), timer.disarm()] {
-            let status = std::process::Command::new("sh").arg("-c").arg(command.line()).status().unwrap();
-            assert!(status.success(), "{status}: {command}");
+            assert!(in_shell(&command).success(), "{command}");
         }
         assert!(!spool.exists());
+    }
+
+    #[test]
+    fn a_timer_whose_loop_is_dead_is_armed_anew_and_one_that_has_fired_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let timer =
+            Timer::new(folder.path().join("the spool").to_str().unwrap(), "fixed", &Command::new("true"));
+        let (hour, waits) = (Duration::from_secs(3600), || in_shell(&timer.is_waiting()).success());
+        let kill = Command::new("kill -KILL $(cat").arg(format!("{}/pid", timer.folder())).fixed(")");
+        let dies = || {
+            assert!(in_shell(&kill).success());
+            assert!((0..1000).any(|_| !waits()), "it is dead");
+        };
+        assert!(in_shell(&timer.arm(hour, hour)).success() && waits());
+        dies();
+        for _ in 0..2 {
+            let again = in_shell(&timer.arm(hour, hour));
+            assert!(again.success() && waits(), "{}", again.complaint());
+        }
+        dies();
+        std::fs::write(format!("{}/fired", timer.folder()), "fired").unwrap();
+        assert_eq!(in_shell(&timer.arm(hour, hour)).exit, Exit::Code(1));
+        assert!(Timer::had_fired(&in_shell(&timer.disarm())));
+    }
+
+    #[test]
+    fn a_guard_holds_back_every_command_of_a_line_and_hands_on_its_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let timer =
+            Timer::new(folder.path().join("the spool").to_str().unwrap(), "fixed", &Command::new("true"));
+        let hour = Duration::from_secs(3600);
+        assert!(in_shell(&timer.arm(hour, hour)).success());
+        let guarded = timer.guard(hour, &Command::new("cat; echo changed; exit 7").stdin(b"told, ".to_vec()));
+        let ran = in_shell(&guarded);
+        assert_eq!((ran.exit.clone(), ran.text().as_ref()), (Exit::Code(7), "told, changed\n"));
+        std::fs::write(format!("{}/fired", timer.folder()), "fired").unwrap();
+        let late = in_shell(&guarded);
+        assert_eq!((late.exit.clone(), late.text().as_ref()), (Exit::Code(3), ""));
+        in_shell(&timer.disarm());
     }
 }

@@ -1,12 +1,13 @@
 //! A host that answers strangely, and the whole way of a lock in a real shell.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
 use super::*;
 use crate::remote::Exit;
+use crate::remote::shell::in_shell as run;
 
 fn lock(spool: &Path, run: &str) -> Lock {
     Lock {
@@ -17,22 +18,6 @@ fn lock(spool: &Path, run: &str) -> Lock {
         machine: Lock::machine("0123", "laptop"),
         reason: "upgrade to 0.7".into(),
     }
-}
-
-/// What a POSIX shell makes of a command.
-fn run(command: &Command) -> Output {
-    let mut child = std::process::Command::new("/bin/sh")
-        .args(["-c", command.line()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // One that is stopped does not read.
-    let _ = child.stdin.take().unwrap().write_all(command.input().unwrap_or_default());
-    let output = child.wait_with_output().unwrap();
-    let exit = Exit::Code(output.status.code().unwrap().try_into().unwrap());
-    Output { exit, stdout: output.stdout, stderr: output.stderr, dropped: 0 }
 }
 
 fn answer(question: &Question) -> Answer {
@@ -120,6 +105,31 @@ fn a_lock_of_the_living_is_not_broken_and_a_stale_one_is_with_its_owner_written_
     assert_eq!(guarded.stopped(&run(guarded.command())), Some(Stopped::Lost));
     assert_eq!(taken(&lock(folder.path(), "r2")), 2);
     assert_eq!(guarded.stopped(&run(guarded.command())), Some(Stopped::Lost));
+}
+
+#[test]
+fn a_command_that_has_passed_its_guard_goes_on_when_the_lock_is_broken_and_its_line_names_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = lock(folder.path(), "20261122T101500Z-abcd");
+    taken(&one);
+    let guarded = one.guard(1, &Load::default(), &Command::new("echo began; cat"));
+    let mut child = std::process::Command::new("/bin/sh")
+        .args(["-c", guarded.command().line()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    age(folder.path(), 1, None, FRESH.as_secs() + 5);
+    assert!(matches!(answer(&breaks(&one.spool, Some(1), "otto", "dead")), Answer::Broken(_)));
+    let shown = fs::read_to_string(format!("/proc/{}/cmdline", child.id())).unwrap();
+    assert!(shown.contains(" i=20261122T101500Z-abcd "), "as docs/locks.md says: {shown}");
+    child.stdin.take().unwrap().write_all(b"to its end\n").unwrap();
+    said.read_to_string(&mut line).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(line, "began\nto its end\n");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::facts::Facts;
-use crate::facts::clock::{Clock, offset_seconds};
+use crate::facts::clock::Clock;
 use crate::facts::is_stackspin;
 use crate::facts::nightly::{Does, Nightly};
 use crate::plan::{Action, Class, Found, Object, Redo, Shut, Step, Truce};
@@ -96,12 +96,6 @@ fn controller(facts: &Facts, jobs: &[Nightly]) -> Option<(Object, u32)> {
     sayable(&object).then_some((object, replicas))
 }
 
-/// When a job fires: by the host's clock, unless it names another zone that is known here.
 fn hour(job: &Nightly, clock: &Clock) -> Option<Shut> {
-    let offset_seconds = match job.zone.as_str() {
-        "UTC" | "Etc/UTC" => 0,
-        zone if zone.is_empty() || zone == clock.zone => offset_seconds(&clock.offset)?,
-        _ => return None,
-    };
-    Some(Shut { schedule: job.schedule.clone(), offset_seconds })
+    Some(Shut { schedule: job.schedule.clone(), offset_seconds: job.offset_seconds(clock)? })
 }

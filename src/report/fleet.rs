@@ -85,11 +85,14 @@ impl FleetReport {
         self.is_finished().then(|| self.clusters.iter().filter_map(|report| report.ended).max()).flatten()
     }
 
-    /// Milliseconds of the whole run; none where it has no end. A clock that was set back makes it no shorter than the work on any cluster.
+    /// Milliseconds of the whole run; none where it has no end. A clock that was set back makes it no shorter than the work on any cluster,
+    /// and one that was set forward, or a night between two tries, no longer than the work on all of them.
     #[must_use]
     pub fn took_ms(&self) -> Option<u64> {
-        let longest = self.clusters.iter().map(|report| report.took_ms).max().unwrap_or(0);
-        self.ended().map(|ended| form::between(self.run.started, ended).max(longest))
+        let took = || self.clusters.iter().map(|report| report.took_ms);
+        let all = took().fold(0, u64::saturating_add);
+        let longest = took().max().unwrap_or(0);
+        self.ended().map(|ended| form::between(self.run.started, ended).clamp(longest, all))
     }
 
     /// The reports of a group's clusters.
@@ -156,5 +159,36 @@ impl Group {
             Some(step) => format!("{title} at {step}"),
             None => title,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::SCHEMA;
+
+    #[test]
+    fn a_run_takes_no_less_than_its_longest_and_no_more_than_all_of_its_clusters_whatever_its_clock_says() {
+        let run = Run {
+            schema: SCHEMA,
+            id: "20261122T101500Z-abcd".into(),
+            started: Timestamp::from_second(1_000_000).unwrap(),
+            by: String::new(),
+            fleet: String::new(),
+            typed: Vec::new(),
+            target: None,
+            clusters: Vec::new(),
+            acknowledged: Vec::new(),
+            plan: None,
+        };
+        let took = |after: i64| {
+            let report = |name: &str, took_ms| ClusterReport {
+                took_ms,
+                ended: Some(Timestamp::from_second(1_000_000 + after).unwrap()),
+                ..ClusterReport::not_begun(name)
+            };
+            FleetReport::new(run.clone(), vec![report("acme", 30_000), report("oak", 40_000)]).took_ms()
+        };
+        assert_eq!([took(45), took(-86_400), took(365 * 86_400)], [Some(45_000), Some(40_000), Some(70_000)]);
     }
 }

@@ -192,7 +192,10 @@ pub fn with_places(typed: &[String]) -> String {
             let value = if word == long || (word == short && !short.is_empty()) {
                 words.next()
             } else {
-                word.strip_prefix(long).and_then(|rest| rest.strip_prefix('='))
+                let joined =
+                    word.strip_prefix(short).filter(|_| !short.is_empty() && !word.starts_with("--"));
+                let joined = joined.map(|rest| rest.strip_prefix('=').unwrap_or(rest));
+                joined.or_else(|| word.strip_prefix(long)?.strip_prefix('='))
             };
             if let Some(value) = value {
                 fleet = format!("{fleet} {long} {}", quote(&printable(value)));
@@ -242,6 +245,21 @@ mod tests {
         assert_eq!(commands(&refused("not-in-inventory"), None, &run), Vec::<String>::new());
         let again = commands(&refused("check-pods"), None, &run);
         assert_eq!(again[1], "fleet --inventory 'my fleet' resume 20261122T101500Z-abcd --on acme");
+    }
+
+    #[test]
+    fn the_places_are_told_however_they_were_typed() {
+        let fleet =
+            |words: &[&str]| with_places(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        for typed in
+            [&["-i", "a b"][..], &["-ia b"], &["-i=a b"], &["--inventory", "a b"], &["--inventory=a b"]]
+        {
+            assert_eq!(
+                fleet(&[&["fleet"], typed, &["upgrade", "--runs=r"]].concat()),
+                "fleet --inventory 'a b' --runs r"
+            );
+        }
+        assert_eq!(fleet(&["fleet", "exec", "--all", "--", "-ifile", "--runs=r"]), "fleet");
     }
 
     #[test]

@@ -10,14 +10,13 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Budget, Caps, Pause, each_within};
+use super::meet::{Met, meet};
+use super::{Budget, Caps, Pause, each_within, flat};
 use crate::event::{Event, Failure, Left, Outcome, StepEnd, What};
-use crate::facts::{Facts, identity};
 use crate::files::{make_file, make_folder};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::plan::Class;
-use crate::planner;
 use crate::remote::{Command, Output, Remote, RemoteError, printable};
 use crate::run;
 use crate::ssh::{Network, Session};
@@ -73,10 +72,7 @@ impl Exec {
             async move { this.one(&cluster).await }
         })
         .await;
-        results
-            .into_iter()
-            .map(|(name, result)| (name, result.and_then(|inner| inner.map_err(|error| error.to_string()))))
-            .collect()
+        flat(results)
     }
 
     async fn one(&self, cluster: &Cluster) -> io::Result<()> {
@@ -128,10 +124,10 @@ impl Exec {
             }
         };
         let connected = What::Connected { host_key: session.host_key().to_owned() };
-        let before = match mistaken(&session, cluster).await {
-            Ok(Some(failure)) => Some(Outcome::Refused { failure }),
-            Ok(None) => self.held_back(),
-            Err(error) => Some(run::unasked(&error)),
+        let (before, untold) = match meet(&session, cluster).await {
+            Ok(Met { another: Some(failure), .. }) => (Some(Outcome::Refused { failure }), None),
+            Ok(Met { untold, .. }) => (self.held_back(), untold),
+            Err(error) => (Some(run::unasked(&error)), None),
         };
         let result = if let Some(outcome) = before {
             journal.record_all([first, connected, What::Finished { outcome: outcome.clone() }])?;
@@ -145,6 +141,9 @@ impl Exec {
                 expected_seconds: self.command.time_allowed().as_secs(),
             };
             journal.record_all([first, connected, started])?;
+            if let Some(text) = untold {
+                journal.record(What::Noted { step: STEP.to_owned(), text })?;
+            }
             self.answer(cluster, began, let_go(), None);
             self.asked(&session, &folder, &mut journal).await
         };
@@ -175,34 +174,6 @@ impl Exec {
             What::Finished { outcome: outcome.clone() },
         ])?;
         Ok((outcome, answer.ok()))
-    }
-}
-
-/// Whether this is another host than the inventory means, or cannot be told to be the same (promise M3).
-pub(crate) async fn mistaken(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
-    Ok(planner::mistaken(&who(session, cluster).await?, &asked_of(cluster)))
-}
-
-/// Whether this was found to be another host than the inventory means.
-pub(super) async fn another(session: &Session, cluster: &Cluster) -> Result<Option<Failure>, RemoteError> {
-    Ok(planner::another(&who(session, cluster).await?, &asked_of(cluster)))
-}
-
-/// The cluster with those of its pins by which a host is known before anything is done on it. Where its machine id is pinned, that alone:
-/// the command is the host's, and its k3s may be what is to be mended.
-fn asked_of(cluster: &Cluster) -> Cluster {
-    match cluster.machine_id {
-        Some(_) => Cluster { cluster_uid: None, domain: None, ..cluster.clone() },
-        None => cluster.clone(),
-    }
-}
-
-/// What is found of it, in one round trip; in none where nothing is pinned.
-async fn who(session: &Session, cluster: &Cluster) -> Result<Facts, RemoteError> {
-    match (&cluster.machine_id, &cluster.cluster_uid, &cluster.domain) {
-        (None, None, None) => Ok(Facts::default()),
-        (Some(_), ..) => identity::meet_host(session).await,
-        (None, ..) => identity::meet(session, cluster).await,
     }
 }
 

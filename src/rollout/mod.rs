@@ -4,24 +4,28 @@ mod budget;
 mod exec;
 pub mod handover;
 mod locked;
+mod meet;
 mod pause;
 mod survey;
 mod turns;
 mod upgrade;
+mod visit;
 
 pub use budget::Budget;
-pub(crate) use exec::mistaken;
 pub use exec::{Answer, Answers, Exec, STEP};
+pub(crate) use meet::{Met, meet};
 pub use pause::Pause;
 pub use survey::survey;
 pub use turns::Caps;
 pub use upgrade::{Resumed, Rollout, Settled};
+pub use visit::{Errand, Visit};
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 
 use tokio::task::JoinSet;
 
@@ -91,4 +95,12 @@ where
             results.insert(name, result);
         }
     }
+}
+
+/// The results of work that ends with this machine's own trouble where it cannot keep its books: a panic and that trouble are told alike.
+fn flat<T>(results: BTreeMap<String, Result<io::Result<T>, String>>) -> BTreeMap<String, Result<T, String>> {
+    let flat = |result: Result<io::Result<T>, String>| {
+        result.and_then(|inner| inner.map_err(|error| error.to_string()))
+    };
+    results.into_iter().map(|(name, result)| (name, flat(result))).collect()
 }

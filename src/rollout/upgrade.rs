@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::exec::another;
-use super::{Budget, Caps, Pause, each_within, locked};
+use super::meet::{Met, meet};
+use super::{Budget, Caps, Pause, each_within, flat, locked};
 use crate::event::{Event, Left, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::{Ballast, Journal};
 use crate::plan::Plan;
 use crate::run::{self, Fenced, Position, Wish};
 use crate::ssh::{Network, Session};
-use crate::state::{ClusterFolder, RunFolder};
+use crate::state::{ClusterFolder, Run, RunFolder};
 use crate::version::Version;
 
 /// What is wanted of all clusters.
@@ -34,6 +34,8 @@ pub struct Rollout {
     pub budget: Arc<Budget>,
     /// The run's folder.
     pub run: RunFolder,
+    /// What its `run.json` says.
+    pub record: Run,
     /// The root of all backups.
     pub backups: PathBuf,
     /// The connections.
@@ -83,10 +85,7 @@ impl Rollout {
         })
         .await;
         ballast.give_up();
-        results
-            .into_iter()
-            .map(|(name, result)| (name, result.and_then(|inner| inner.map_err(|error| error.to_string()))))
-            .collect()
+        flat(results)
     }
 
     async fn one(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
@@ -184,10 +183,10 @@ impl Rollout {
         journal.record(What::Connected { host_key: session.host_key().to_owned() })?;
         // Not even the lock of another host is taken. What cannot be told just now, of a k3s that a dead run has left stopped or of a secret
         // that a rung has taken away, is asked again with the facts.
-        if let Ok(Some(failure)) = another(session, cluster).await {
+        if let Ok(Met { another: Some(failure), .. }) = meet(session, cluster).await {
             return self.finished(journal, from.truth(Outcome::Refused { failure }));
         }
-        let lock = locked::lock(cluster, &self.run.run()?);
+        let lock = locked::lock(cluster, &self.record);
         let number = match locked::take(session, &lock).await {
             Ok(number) => number,
             Err(outcome) => return self.finished(journal, from.truth(outcome)),

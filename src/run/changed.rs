@@ -1,7 +1,8 @@
 //! Which run changed a host last: a run that another has overtaken must not go on.
 
+use super::Wish;
 use crate::event::Failure;
-use crate::remote::{Command, Remote, RemoteError, printable};
+use crate::remote::{Command, Remote, RemoteError, printable, quote};
 
 /// Who changed a host last, as its spool tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +13,16 @@ pub(super) struct Changed {
 
 impl Changed {
     /// Why a run that held this lock last must not go on, if another has changed the host after it.
-    pub(super) fn by_another(&self, run: &str, lock: Option<u64>) -> Option<Failure> {
-        (self.run != run && self.number > lock.unwrap_or(0)).then(|| {
+    pub(super) fn by_another(&self, wish: Wish<'_>, lock: Option<u64>) -> Option<Failure> {
+        (self.run != wish.folder.run() && self.number > lock.unwrap_or(0)).then(|| {
+            let (name, run) = (&wish.cluster.name, quote(&self.run));
             let message = format!(
-                "run {} has changed this host since (its lock has number {}); what this run has left to do may be wrong by now. See: \
-                 fleet report {}. To upgrade it from what it is now: fleet upgrade",
-                self.run, self.number, self.run
+                "run {} has changed {name} since (its lock has number {}); what this run has left to do may be wrong by now. See: \
+                 fleet report {run}. To upgrade it from what it is now: fleet upgrade --on {} --to {}",
+                self.run,
+                self.number,
+                quote(name),
+                wish.target
             );
             Failure::new("changed-since", message).read("docs/resume.md#when-a-run-cannot-be-gone-on-with")
         })
@@ -42,15 +47,36 @@ pub(super) async fn changed<R: Remote>(remote: &R, spool: &str) -> Result<Option
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::inventory::Cluster;
+    use crate::state::RunFolder;
+    use crate::version::Version;
 
     #[test]
     fn a_run_with_a_higher_number_has_changed_the_host_since() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = RunFolder::open(root.path(), "mine").cluster("acme").unwrap();
+        let cluster = Cluster::new("acme", "203.0.113.7");
+        let wish = Wish {
+            cluster: &cluster,
+            target: Version::V0_7,
+            host_key: "",
+            plan: None,
+            acknowledged: &[],
+            folder: &folder,
+            backups: root.path(),
+            stop: &AtomicBool::new(false),
+        };
         let changed = |number, run: &str| Changed { number, run: run.into() };
-        let cause = |changed: Changed, lock| changed.by_another("mine", lock).map(|failure| failure.cause);
-        assert_eq!(cause(changed(8, "other"), Some(7)).as_deref(), Some("changed-since"));
-        assert_eq!(cause(changed(8, "other"), None).as_deref(), Some("changed-since"));
-        assert_eq!(cause(changed(6, "other"), Some(7)), None);
-        assert_eq!(cause(changed(9, "mine"), Some(7)), None);
+        let failure = changed(8, "other").by_another(wish, Some(7)).unwrap();
+        assert_eq!(failure.cause, "changed-since");
+        let next = "fleet report other. To upgrade it from what it is now: fleet upgrade --on acme --to 0.7";
+        assert!(failure.message.contains("run other has changed acme since"), "{}", failure.message);
+        assert!(failure.message.ends_with(next), "{}", failure.message);
+        assert!(changed(8, "other").by_another(wish, None).is_some());
+        assert_eq!(changed(6, "other").by_another(wish, Some(7)), None);
+        assert_eq!(changed(9, "mine").by_another(wish, Some(7)), None);
     }
 }

@@ -13,7 +13,7 @@ use crate::plan::Object;
 use crate::remote::{Command, Remote, printable};
 use crate::spool::{Place, Runs};
 
-/// Puts the run's record and a rung's plan and facts on the host, and removes what is old there. Done before the journal says that there
+/// Puts the run's record and a rung's plan and facts on the host, and removes what is old there, in one command. Done before the journal says that there
 /// is a plan: whoever reads of one on the host finds it there. `Err` is the outcome of the cluster, of which nothing was changed yet.
 pub(super) async fn rung<R: Remote>(
     remote: &R,
@@ -23,21 +23,16 @@ pub(super) async fn rung<R: Remote>(
 ) -> std::io::Result<Result<(), Outcome>> {
     let (kept, run) = (Runs::on(&wish.cluster.paths.spool), wish.folder.run());
     let migration = rung.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut commands = Vec::new();
-    for (place, file) in [
-        (Place::Run, wish.folder.path().with_file_name("run.json")),
-        (Place::Before(migration.clone()), rung.join("before.json")),
-        (Place::Plan(migration), rung.join("plan.json")),
-    ] {
-        commands.push(kept.put(&run, &place, fs::read(file)?));
-    }
-    commands.push(kept.prune(&run));
-    for command in &commands {
-        if let Some(failure) = put(remote, command, journal).await? {
-            return Ok(Err(Outcome::Failed { step: None, state: Left::Clean, failure }));
-        }
-    }
-    Ok(Ok(()))
+    let files = [
+        (Place::Run, fs::read(wish.folder.path().with_file_name("run.json"))?),
+        (Place::Before(migration.clone()), fs::read(rung.join("before.json"))?),
+        (Place::Plan(migration), fs::read(rung.join("plan.json"))?),
+    ];
+    let command = kept.put(&run, &files).then("&&", &kept.prune(&run));
+    Ok(match put(remote, &command, journal).await? {
+        Some(failure) => Err(Outcome::Failed { step: None, state: Left::Clean, failure }),
+        None => Ok(()),
+    })
 }
 
 async fn put<R: Remote>(
@@ -68,12 +63,14 @@ pub(super) async fn set<R: Remote>(
 ) -> Result<(), Trouble> {
     let runs = Runs::on(spot.spool);
     let name = set.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    for object in objects {
+    let read = |object: &Object| {
         let file = super::objects::file_name(object);
         let bytes = fs::read(set.join(&file)).map_err(|error| here(&error))?;
-        let command = runs.put(spot.run, &Place::Kept { set: name.clone(), file }, bytes);
-        well(&command, scribe.repeat(remote, &command).await?)?;
-    }
+        Ok((Place::Kept { set: name.clone(), file }, bytes))
+    };
+    let files = objects.iter().map(read).collect::<Result<Vec<_>, Trouble>>()?;
+    let command = runs.put(spot.run, &files);
+    well(&command, scribe.repeat(remote, &command).await?)?;
     Ok(())
 }
 

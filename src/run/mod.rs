@@ -25,15 +25,19 @@ mod keep;
 pub mod objects;
 pub mod position;
 mod put_back;
+mod reconcile;
 mod redo;
+mod remaining;
 mod restore;
 mod resume;
 mod saved;
 pub mod scribe;
 mod truce;
 mod turn;
+pub mod vars;
 mod verdicts;
 pub mod wait;
+pub mod window;
 
 pub use fenced::Fenced;
 pub use keep::done;
@@ -43,7 +47,7 @@ pub use redo::ASK;
 pub use resume::Start;
 use resume::Taken;
 pub use scribe::{Scribe, Trouble};
-use verdicts::blocked;
+use verdicts::{blocked, out_of_order};
 pub use verdicts::{held_back, unwell};
 
 /// What the operator wants of one cluster, and where things are kept.
@@ -272,13 +276,6 @@ pub async fn carry_out<R: Remote>(
         };
     }
     Ok(ended)
-}
-
-/// Why a plan must not be carried out. Never true of one that the planner made; a stored one may have been edited.
-fn out_of_order(plan: &Plan) -> Option<Failure> {
-    let step = plan.changes_before_proof()?;
-    let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
-    Some(Failure::new("plan-out-of-order", message))
 }
 
 /// What the steps of one rung stand on: the backup's folder, and its proof once there is one.

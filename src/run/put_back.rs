@@ -1,7 +1,8 @@
 //! A whole restore of one cluster, from its plan, or from where its journal ends.
 
 use super::changed::changed;
-use super::resume::{Start, remaining};
+use super::remaining::remaining;
+use super::resume::Start;
 use super::{Wish, carry_out, gather, unasked};
 use crate::backup::Folder;
 use crate::event::{Failure, Outcome, What, When};
@@ -43,7 +44,13 @@ pub async fn put_back<R: Remote>(
     match changed(remote, &wish.cluster.paths.spool).await {
         Err(error) => return Ok(from.truth(unasked(&error))),
         Ok(last) if from.rung.is_some() => {
-            if let Some(failure) = last.and_then(|last| last.by_another(&wish.folder.run(), from.lock)) {
+            if let Some(failure) = last.and_then(|last| last.by_another(wish, from.lock)) {
+                let name = &wish.cluster.name;
+                let said = format!(
+                    "another run has changed {name} since, so what this one has left to do may be wrong by now. Begin anew: fleet restore \
+                     {backup} --to {name}"
+                );
+                let failure = Failure::new(failure.cause, said).read("docs/restore.md#when-it-is-broken-off");
                 return Ok(Outcome::Refused { failure });
             }
         }

@@ -10,15 +10,16 @@ use jiff::Timestamp;
 
 use super::changed::changed;
 use super::position::{Position, Rung, Standing};
+use super::remaining::{not_taken_back, remaining};
 use super::saved::{find, is_fresh, new_backup};
 use super::{Scribe, Trouble, Wish, consider, gather, objects, out_of_order, unasked, wait};
-use crate::backup::{self, Folder};
+use crate::backup::{self, Folder, NOT_PROVEN};
 use crate::event::{Failure, Outcome, StepEnd, What, When};
 use crate::facts::Facts;
 use crate::files::read_json;
 use crate::jobs::Timer;
 use crate::journal::Journal;
-use crate::plan::{Action, Class, Objects, Plan, Probe, Redo, SCHEMA, Step};
+use crate::plan::{Action, Class, Objects, Plan, Probe, SCHEMA, Step};
 use crate::planner::{self, Planned};
 use crate::remote::{Command, Remote};
 use crate::state::step_log;
@@ -74,24 +75,13 @@ pub(super) async fn take_up<R: Remote>(
     journal: &mut Journal,
 ) -> std::io::Result<Result<Taken, Outcome>> {
     let Some(rung) = &from.rung else {
-        return Ok(match gather(remote, wish, When::Before, journal).await? {
-            Ok(facts) => Ok(Taken::Nothing(Box::new(facts))),
-            Err(error) => Err(unasked(&error)),
-        });
+        let gathered = gather(remote, wish, When::Before, journal).await?;
+        return Ok(gathered.map(|facts| Taken::Nothing(Box::new(facts))).map_err(|error| unasked(&error)));
     };
-    let (plan, before) = match stored(wish, rung) {
+    let (plan, before) = match ours(remote, wish, from, rung).await {
         Ok(stored) => stored,
-        Err(failure) => return Ok(Err(Outcome::Refused { failure })),
+        Err(outcome) => return Ok(Err(outcome)),
     };
-    let spool = &wish.cluster.paths.spool;
-    match changed(remote, spool).await {
-        Err(error) => return Ok(Err(from.truth(unasked(&error)))),
-        Ok(last) => {
-            if let Some(failure) = last.and_then(|last| last.by_another(&wish.folder.run(), from.lock)) {
-                return Ok(Err(Outcome::Refused { failure }));
-            }
-        }
-    }
     if let Err(outcome) = ready(remote, wish, from, rung, journal).await? {
         return Ok(Err(outcome));
     }
@@ -102,31 +92,71 @@ pub(super) async fn take_up<R: Remote>(
     if let Some(failure) = planner::mistaken(&who(&facts, &before), wish.cluster) {
         return Ok(Err(Outcome::Refused { failure }));
     }
-    let saved = rung.backup.as_ref().and_then(|backup| find(wish, backup));
-    let whole = saved.clone().filter(|folder| folder.manifest().is_ok());
     if rung.dirty.is_none() {
-        let fresh = rung.backup.as_ref().is_some_and(|backup| is_fresh(backup, Timestamp::now()));
-        let Some(folder) = whole.filter(|_| fresh && same_work(&plan, &facts, wish)) else {
-            return Ok(Ok(Taken::Nothing(Box::new(facts))));
-        };
-        // The pre-flight is judged anew: hours may have gone by.
-        if let Err(outcome) = consider(&facts, wish, journal)? {
-            return Ok(Err(outcome));
-        }
-        let steps = remaining(&plan, rung, None);
-        let start = Start { folder, steps, from: rung.clone() };
-        return Ok(Ok(Taken::Up(Box::new(Up { plan, before, start }))));
+        untouched(wish, rung, plan, facts, before, journal)
+    } else {
+        half_done(wish, from, rung, plan, &facts, before, journal)
     }
-    if let Some(failure) = exchanged(&facts, &before) {
+}
+
+/// The rung's plan and facts as they were stored, while no other run has changed the host since.
+async fn ours<R: Remote>(
+    remote: &R,
+    wish: Wish<'_>,
+    from: &Position,
+    rung: &Rung,
+) -> Result<(Plan, Facts), Outcome> {
+    let stored = stored(wish, rung).map_err(|failure| Outcome::Refused { failure })?;
+    let last =
+        changed(remote, &wish.cluster.paths.spool).await.map_err(|error| from.truth(unasked(&error)))?;
+    match last.and_then(|last| last.by_another(wish, from.lock)) {
+        Some(failure) => Err(Outcome::Refused { failure }),
+        None => Ok(stored),
+    }
+}
+
+/// A rung that has changed nothing yet: gone on with where its backup is whole and of today and a plan of now would do the same; else begun
+/// anew.
+fn untouched(
+    wish: Wish<'_>,
+    rung: &Rung,
+    plan: Plan,
+    facts: Facts,
+    before: Facts,
+    journal: &mut Journal,
+) -> std::io::Result<Result<Taken, Outcome>> {
+    let folder = rung.backup.as_ref().filter(|backup| is_fresh(backup, Timestamp::now()));
+    let folder = folder.and_then(|backup| find(wish, backup)).filter(|folder| is_whole(folder, rung));
+    let Some(folder) = folder.filter(|_| same_work(&plan, &facts, wish)) else {
+        return Ok(Ok(Taken::Nothing(Box::new(facts))));
+    };
+    // The pre-flight is judged anew: hours may have gone by.
+    if let Err(outcome) = consider(&facts, wish, journal)? {
+        return Ok(Err(outcome));
+    }
+    let steps = remaining(&plan, rung, None);
+    let start = Start { folder, steps, from: rung.clone() };
+    Ok(Ok(Taken::Up(Box::new(Up { plan, before, start }))))
+}
+
+/// A rung that has begun to change the cluster: its own plan is carried out to the end, on its backup, or on a new one where that is gone
+/// and something is left that needs one.
+fn half_done(
+    wish: Wish<'_>,
+    from: &Position,
+    rung: &Rung,
+    plan: Plan,
+    facts: &Facts,
+    before: Facts,
+    journal: &mut Journal,
+) -> std::io::Result<Result<Taken, Outcome>> {
+    if let Some(failure) = exchanged(facts, &before) {
         return Ok(Err(Outcome::Refused { failure }));
     }
     let needs = plan.steps.iter().any(|step| step.needs_proof() && !rung.is_done(&step.id));
-    let (folder, anew) = match (whole, saved) {
-        (Some(folder), _) => (folder, None),
-        (None, Some(folder)) if !needs => (folder, None),
-        (None, saved) => {
-            (new_backup(wish, journal, Some((rung, saved)))?, Some(backup::steps(&facts, wish.cluster)))
-        }
+    let (folder, anew) = match rung.backup.as_ref().and_then(|backup| find(wish, backup)) {
+        Some(folder) if !needs || is_whole(&folder, rung) => (folder, None),
+        saved => (new_backup(wish, journal, Some((rung, saved)))?, Some(backup::steps(facts, wish.cluster))),
     };
     let from_here = not_taken_back(&plan, rung);
     let steps = remaining(&plan, &from_here, anew.as_deref());
@@ -135,6 +165,13 @@ pub(super) async fn take_up<R: Remote>(
         Some((step, failure)) => Err(Outcome::Failed { step: Some(step), state: from.left(), failure }),
         None => Ok(Taken::Up(Box::new(Up { plan, before, start }))),
     })
+}
+
+/// Whether a backup can be built on, for all that is known before it is proven again: all of it is there, and the last proof has not found
+/// it to be none. To prove that one again would find the same for ever.
+fn is_whole(folder: &Folder, rung: &Rung) -> bool {
+    let refuted = matches!(rung.standing("backup/prove"), Some(Standing::Failed(failure)) if failure.cause == NOT_PROVEN);
+    folder.manifest().is_ok() && !refuted
 }
 
 /// What tells whose cluster it is. Within a rung the secret with the domain may be away: then the domain is what it was before, if the
@@ -255,46 +292,6 @@ fn same_work(stored: &Plan, facts: &Facts, wish: Wish<'_>) -> bool {
     now.migration == stored.migration && work(&now) == work(stored)
 }
 
-/// What is left of a plan. What is only for the time of the run is done around whatever is left; the backup is proven again before
-/// anything is changed. `anew`: the steps of a new backup, in place of the plan's own.
-pub(super) fn remaining(plan: &Plan, from: &Rung, anew: Option<&[Step]>) -> Vec<Step> {
-    let open = |step: &Step| !from.is_done(&step.id);
-    let any = plan.steps.iter().any(|step| open(step) && !is_around(step));
-    let changes = plan.steps.iter().any(|step| open(step) && step.needs_proof());
-    let left = |step: &&Step| match &step.action {
-        Action::Hold(_) => any,
-        Action::GiveBack(_) => any || open(step),
-        _ if step.id.starts_with("backup/") && anew.is_some() => false,
-        Action::Prove(_) => changes || open(step),
-        _ => open(step),
-    };
-    let mut steps: Vec<Step> = plan.steps.iter().filter(left).cloned().collect();
-    if let Some(anew) = anew.filter(|_| changes) {
-        let at = steps.iter().position(|step| !matches!(step.action, Action::Hold(_))).unwrap_or(0);
-        steps.splice(at..at, anew.iter().cloned());
-    }
-    steps
-}
-
-/// The rung with those of its done steps open again that giving back the truce takes back while something is left to do: a source that the
-/// rung has resumed is suspended again, by the process that failed or by the host's own timer. Their probes tell whether it is so.
-fn not_taken_back(plan: &Plan, from: &Rung) -> Rung {
-    let mut rung = from.clone();
-    if plan.steps.iter().any(|step| !from.is_done(&step.id) && !is_around(step)) {
-        for step in plan.steps.iter().filter(|step| from.is_done(&step.id)) {
-            if matches!(step.redo, Redo::Unless(Probe::SourceSuspended { .. })) {
-                rung.steps.insert(step.id.clone(), Standing::Begun { ran: None });
-            }
-        }
-    }
-    rung
-}
-
-/// Whether a step is only for the time of the run, and so is done around whatever is left.
-const fn is_around(step: &Step) -> bool {
-    matches!(step.action, Action::Hold(_) | Action::GiveBack(_))
-}
-
 /// A set of objects that is to be put back and is not there any more; the step, and why.
 fn lost_set(start: &Start) -> Option<(String, Failure)> {
     start.steps.iter().find_map(|step| {
@@ -312,84 +309,4 @@ fn lost_set(start: &Start) -> Option<(String, Failure)> {
         );
         Some((step.id.clone(), Failure::new("kept-lost", message).read(READ)))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::{Fingerprint, Prove, Truce};
-    use crate::version::Version;
-
-    fn plan() -> Plan {
-        let run = |id: &str, class| Step::new(id, id, class, Action::Run(Command::new("true")));
-        let truce = Truce::default;
-        Plan {
-            schema: SCHEMA,
-            cluster: "oak".into(),
-            migration: "to-0.7".into(),
-            from: Version::V0_6,
-            to: Version::V0_7,
-            apps: Vec::new(),
-            steps: vec![
-                Step::new("truce/hold", "", Class::Undoable, Action::Hold(truce())),
-                run("backup/copy", Class::ReadOnly),
-                Step::new("backup/prove", "", Class::ReadOnly, Action::Prove(Prove { volumes: vec![] })),
-                run("to-0.7/switch", Class::Undoable),
-                run("to-0.7/wait", Class::ReadOnly),
-                Step::new("truce/give-back", "", Class::Undoable, Action::GiveBack(truce())),
-            ],
-            notes: Vec::new(),
-            rest: Vec::new(),
-            fingerprint: Fingerprint::new(),
-        }
-    }
-
-    fn left(done: &[&str], anew: bool) -> Vec<String> {
-        let steps = done.iter().map(|step| ((*step).to_owned(), Standing::Done)).collect();
-        let rung = Rung { migration: "to-0.7".into(), steps, ..Rung::default() };
-        let anew = anew.then(|| {
-            ["backup/copy", "backup/prove"]
-                .map(|id| Step::new(id, "anew", Class::ReadOnly, Action::Run(Command::new("true"))))
-                .to_vec()
-        });
-        let name = |step: Step| if step.title == "anew" { format!("{} anew", step.id) } else { step.id };
-        remaining(&plan(), &rung, anew.as_deref()).into_iter().map(name).collect()
-    }
-
-    #[test]
-    fn a_source_that_was_suspended_again_meanwhile_is_looked_at_before_the_rung_goes_on() {
-        let resumes = Redo::Unless(Probe::SourceSuspended { source: "s".into(), suspended: false });
-        let mut plan = plan();
-        let switch = plan.steps.iter().position(|step| step.id == "to-0.7/switch").unwrap();
-        plan.steps[switch].redo = resumes;
-        let done = |ids: &[&str]| Rung {
-            migration: "to-0.7".into(),
-            steps: ids.iter().map(|id| ((*id).to_owned(), Standing::Done)).collect(),
-            ..Rung::default()
-        };
-        let half = not_taken_back(&plan, &done(&["truce/hold", "to-0.7/switch"]));
-        assert!(!half.is_done("to-0.7/switch") && half.is_done("truce/hold"));
-        let all: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
-        assert!(not_taken_back(&plan, &done(&all)).is_done("to-0.7/switch"), "nothing is left to do");
-    }
-
-    #[test]
-    fn what_is_left_is_held_proven_and_given_back_around_and_nothing_else_is_done_twice() {
-        let (hold, prove, back) = ("truce/hold", "backup/prove", "truce/give-back");
-        let saved = [hold, "backup/copy", prove];
-        assert_eq!(
-            left(&saved[..1], false),
-            [hold, "backup/copy", prove, "to-0.7/switch", "to-0.7/wait", back]
-        );
-        assert_eq!(left(&saved, false), [hold, prove, "to-0.7/switch", "to-0.7/wait", back]);
-        let switched = [&saved[..], &["to-0.7/switch", back]].concat();
-        assert_eq!(left(&switched, false), [hold, "to-0.7/wait", back], "what is left changes nothing");
-        let waited = [&saved[..], &["to-0.7/switch", "to-0.7/wait"]].concat();
-        assert_eq!(left(&waited, false), [back]);
-        assert_eq!(left(&[&waited[..], &[back]].concat(), false), [""; 0]);
-        assert_eq!(
-            left(&saved, true),
-            [hold, "backup/copy anew", "backup/prove anew", "to-0.7/switch", "to-0.7/wait", back]
-        );
-    }
 }

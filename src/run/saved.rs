@@ -14,6 +14,7 @@ use crate::journal::Journal;
 
 /// How old a backup may be when the first change is made.
 const FRESH: SignedDuration = SignedDuration::from_hours(24);
+
 /// The folder of a backup, below the root that is named now or where it was made.
 pub(super) fn find(wish: Wish<'_>, backup: &Backup) -> Option<Folder> {
     let then = backup.folder.parent().and_then(Path::parent);
@@ -23,7 +24,8 @@ pub(super) fn find(wish: Wish<'_>, backup: &Backup) -> Option<Folder> {
     found.iter().find(|folder| folder.manifest().is_ok()).or(found.first()).cloned()
 }
 
-/// Makes a backup's folder. Where it takes the place of one that is gone, what a migration keeps comes along, and the journal says so.
+/// Makes a backup's folder. Where it takes the place of one that is gone or damaged, what a migration keeps comes along, and the journal
+/// says so.
 pub(super) fn new_backup(
     wish: Wish<'_>,
     journal: &mut Journal,
@@ -36,7 +38,11 @@ pub(super) fn new_backup(
         }
         let gone = rung.backup.as_ref().map_or_else(
             || "no backup was begun".to_owned(),
-            |backup| format!("the backup {} is not in {}", backup.id, backup.folder.display()),
+            |backup| {
+                let damaged = old.as_ref().is_some_and(|old| old.manifest().is_ok());
+                let not = if damaged { "could not be proven: it is left in" } else { "is not in" };
+                format!("the backup {} {not} {}", backup.id, backup.folder.display())
+            },
         );
         let text = format!(
             "{gone}: a new one is made and proven before anything is changed. It holds the cluster as it is now, within {}",

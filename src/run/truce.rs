@@ -9,6 +9,7 @@ use crate::event::{Failure, What};
 use crate::plan::Truce;
 use crate::remote::{Command, Exit, Output, Remote};
 use crate::truce::{self, LEASE, LONGEST, Seen, Standing, Thing};
+use crate::window::{self, Guard};
 
 /// Where to read on.
 const READ: &str = "docs/truce.md#when-something-is-not-given-back";
@@ -24,7 +25,12 @@ pub(super) async fn hold<R: Remote>(
     spool: &str,
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
-    let (mut things, adopted) = match standing(remote, spool, scribe).await? {
+    let (standing, windows) = stands(remote, spool, scribe).await?;
+    for (kind, _) in windows.iter().filter(|(_, guard)| *guard == Guard::Shutting) {
+        // It is being shut just now: that comes to its end first.
+        scribe.demand(remote, &window::put_away(spool, *kind)).await?;
+    }
+    let (mut things, adopted) = match standing {
         Standing::Waiting(things) => (things, true),
         Standing::Fired(_) => {
             // It is being given back just now: that comes to its end first.
@@ -46,7 +52,16 @@ pub(super) async fn hold<R: Remote>(
     if adopted {
         scribe.note("an earlier run had held this and did not give it back: its record is taken over")?;
     }
+    window::take_over(&mut things, &windows);
     arm(remote, spool, &things, adopted, scribe).await?;
+    for (kind, guard) in windows {
+        // Its timer would shut it in the middle of the run: from here on that is done when all is given back.
+        scribe.demand(remote, &window::forget(spool, kind)).await?;
+        if guard.shuts() {
+            scribe
+                .note(format!("the {} that was opened by hand is shut when this is given back", kind.id()))?;
+        }
+    }
     if things.is_empty() {
         return scribe.note("there is nothing to hold");
     }
@@ -157,8 +172,17 @@ async fn starts<R: Remote>(remote: &R, scribe: &mut Scribe<'_>) -> Result<bool, 
 }
 
 async fn standing<R: Remote>(remote: &R, spool: &str, scribe: &mut Scribe<'_>) -> Result<Standing, Trouble> {
+    Ok(stands(remote, spool, scribe).await?.0)
+}
+
+/// What the host keeps of a truce, and of which windows it keeps a timer.
+async fn stands<R: Remote>(
+    remote: &R,
+    spool: &str,
+    scribe: &mut Scribe<'_>,
+) -> Result<(Standing, Vec<(window::Kind, Guard)>), Trouble> {
     let output = scribe.repeat(remote, &truce::standing(spool)).await?;
-    truce::read_standing(&output).map_err(strange)
+    Ok((truce::read_standing(&output).map_err(strange)?, window::guarded(&output)))
 }
 
 fn strange(said: String) -> Trouble {

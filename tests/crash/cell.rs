@@ -6,9 +6,11 @@ use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use fleet::lab::{Fault, Host, HostSpec};
+use fleet::lab::{Host, HostSpec};
+use fleet::plan::Action;
 
 use crate::lab_support::{Bench, acknowledging, until};
+use crate::strike::{self, Held};
 use crate::{ends, laws};
 
 /// The name of the host of every cell: what the lab makes up of it is the same everywhere.
@@ -30,23 +32,32 @@ pub(crate) struct Place {
     pub(crate) end: String,
     /// What the lines of its commands hold, and how many of those there are.
     pub(crate) ran: (String, usize),
+    /// What the step does; none at a moment beside the steps.
+    pub(crate) action: Option<Action>,
 }
 
 impl Place {
-    pub(crate) fn step(id: &str, ran: usize) -> Self {
+    pub(crate) fn step(id: &str, ran: usize, action: Option<Action>) -> Self {
         let line = |what: &str| format!(r#""what":"{what}","step":"{id}""#);
         Self {
             name: id.to_owned(),
             begin: line("step-started"),
             end: line("step-ended"),
             ran: (line("ran"), ran),
+            action,
         }
     }
 
     /// A moment that is one line: `locked`, `planned`, `finished`.
     pub(crate) fn moment(what: &str) -> Self {
         let line = format!(r#""what":"{what}""#);
-        Self { name: format!("({what})"), begin: line.clone(), end: line.clone(), ran: (line, 0) }
+        Self {
+            name: format!("({what})"),
+            begin: line.clone(),
+            end: line.clone(),
+            ran: (line, 0),
+            action: None,
+        }
     }
 }
 
@@ -67,11 +78,13 @@ pub(crate) enum Wrong {
     FullThere,
     ApiAway,
     Second,
+    StepFails,
+    GivenUp,
 }
 
 impl Wrong {
     /// Every fault and what the table calls it.
-    pub(crate) const ALL: [(Self, &str); 14] = [
+    pub(crate) const ALL: [(Self, &str); 16] = [
         (Self::KilledBefore, "killed before its line"),
         (Self::KilledAfter, "killed after its line"),
         (Self::Torn, "killed within its line"),
@@ -86,6 +99,8 @@ impl Wrong {
         (Self::FullThere, "disk full there"),
         (Self::ApiAway, "API away"),
         (Self::Second, "second operator"),
+        (Self::StepFails, "step fails"),
+        (Self::GivenUp, "host given up"),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -116,6 +131,10 @@ impl Wrong {
             }
             // The lock is given back already: a second operator may come in, and finds nothing to do.
             Self::Second => place.name != "(unlocked)",
+            // What is waited for does not fail by a command that fails: it is asked again.
+            Self::StepFails => {
+                place.action.as_ref().is_some_and(|action| !matches!(action, Action::WaitUntil { .. }))
+            }
             _ => true,
         }
     }
@@ -179,6 +198,11 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         .env("CRASH_AT", text)
         .env("CRASH_NTH", nth.to_string())
         .env("CRASH_GATE", &gate);
+    if does == "hold" && place.begin != place.end {
+        command.env("CRASH_END", &place.end);
+    }
+    strike::before(&bench, host, place, wrong);
+    let found = ends::held(host);
     let mut differs = Vec::new();
     let mut first = start(&bench, command, "upgrade");
     if does == "hold" {
@@ -186,11 +210,18 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         if !gate.join("here").exists() {
             differs.push("the place was never come to".to_owned());
         }
-        strike(&bench, host, wrong, &gate, &mut differs);
+        let mut held = Held { bench: &bench, host, process: &mut first, gate: &gate };
+        differs.extend(held.strike(place, wrong));
     }
     let mut ended = vec![wait(first)];
     differs.extend(laws::ahead_of_the_journal(&bench, host));
-    heal(host);
+    if ended[0] != "0" {
+        differs.extend(strike::out_of_order(&bench, host, place, wrong, &found));
+    }
+    strike::heal(host);
+    if wrong == Wrong::StepFails && ended[0] != "3" {
+        differs.push(format!("the step did not fail: the run ended with {}", ended[0]));
+    }
     if does != "hold" && at != At::End && ended[0] != "killed" && wrong != Wrong::FullHere {
         differs.push(format!("it was not struck: it ended with {}", ended[0]));
     }
@@ -222,60 +253,12 @@ fn settled(host: &Host, unbroken: &ends::End) -> Vec<String> {
     }
 }
 
-/// Does to the host, or on it, what only somebody else can, while `fleet` waits behind a line.
-fn strike(bench: &Bench, host: &Host, wrong: Wrong, gate: &Path, differs: &mut Vec<String>) {
-    let go = || fs::write(gate.join("go"), "").unwrap();
-    let next = String::new;
-    match wrong {
-        Wrong::CutBefore => host.inject(Fault::ConnectionDropsAt(next())),
-        Wrong::CutAfter => host.inject(Fault::ConnectionDropsAfter(next())),
-        Wrong::RebootBefore => host.inject(Fault::RebootsAt(next())),
-        Wrong::RebootAfter => host.inject(Fault::RebootsAfter(next())),
-        Wrong::FullThere => host.inject(Fault::NoRoom),
-        Wrong::SshdAway | Wrong::ApiAway => {
-            let (fault, seconds) =
-                if wrong == Wrong::ApiAway { (Fault::ApiAway, 3) } else { (Fault::Unreachable, 2) };
-            host.inject(fault.clone());
-            go();
-            pass(Duration::from_secs(seconds));
-            host.heal(&fault);
-        }
-        Wrong::Second => differs.extend(second(bench, host)),
-        _ => {}
-    }
-    go();
-}
-
-/// Somebody else upgrades the same host meanwhile: it must be told who holds the lock, with exit code 5.
-fn second(bench: &Bench, host: &Host) -> Option<String> {
-    let mut command = bench.command(&acknowledging(&["upgrade"], &["--all"]));
-    command.env("FLEET_RUNS", bench.path("other-runs")).env("FLEET_BACKUPS", bench.path("other-backups"));
-    let before = ends::changing(host);
-    let ended = wait(start(bench, command, "second"));
-    let text = fs::read_to_string(bench.path("second.out")).unwrap();
-    let changed = ends::changing(host).len() - before.len();
-    (ended != "5" || !text.contains("lock") || changed > 0).then(|| {
-        format!("the second operator ended with {ended} and {changed} changes: {}", last_lines(&text))
-    })
-}
-
-/// Every fault that lasts is over.
-fn heal(host: &Host) {
-    for fault in host.state().faults {
-        if fault != Fault::Unreachable {
-            host.heal(&fault);
-        }
-    }
-    // A host that is being started anew comes back by itself.
-    until("the host is back", || !host.has(&Fault::Unreachable));
-}
-
 pub(crate) fn start(bench: &Bench, mut command: Command, name: &str) -> Child {
     let out = File::create(bench.path(&format!("{name}.out"))).unwrap();
     command.stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap()
 }
 
-fn wait(mut child: Child) -> String {
+pub(crate) fn wait(mut child: Child) -> String {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {

@@ -2,8 +2,9 @@
  * disk be full. So a crash comes exactly where a test wants it, in the real program and without a debugger.
  *
  *   CRASH_AT    the text that the line holds    CRASH_NTH   the how-many-eth such line, from 1
- *   CRASH_DO    before | after | torn | hold | full | hold-before
+ *   CRASH_DO    before | after | torn | hold | full
  *   CRASH_GATE  a folder: `hold` makes the file `here` in it and goes on when there is a file `go`
+ *   CRASH_END   the text of a later line: before it is written the process waits again, from `there` to `on`
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int seen, hit, full;
+static int seen, hit, full, ended;
 
 static int is(const char *what) {
     const char *wanted = getenv("CRASH_DO");
@@ -28,11 +29,11 @@ static void die(void) {
     for (;;) pause();
 }
 
-static void hold(void) {
+static void hold(const char *from, const char *to) {
     char path[4096];
-    snprintf(path, sizeof path, "%s/here", getenv("CRASH_GATE"));
+    snprintf(path, sizeof path, "%s/%s", getenv("CRASH_GATE"), from);
     close(open(path, O_CREAT | O_WRONLY, 0600));
-    snprintf(path, sizeof path, "%s/go", getenv("CRASH_GATE"));
+    snprintf(path, sizeof path, "%s/%s", getenv("CRASH_GATE"), to);
     while (access(path, F_OK) != 0) usleep(3000);
 }
 
@@ -51,7 +52,11 @@ static int is_file(int fd) {
 }
 
 ssize_t write(int fd, const void *bytes, size_t count) {
-    const char *at = getenv("CRASH_AT"), *nth = getenv("CRASH_NTH");
+    const char *at = getenv("CRASH_AT"), *nth = getenv("CRASH_NTH"), *end = getenv("CRASH_END");
+    if (end && hit && !ended && memmem(bytes, count, end, strlen(end)) && is_journal(fd)) {
+        ended = 1;
+        hold("there", "on");
+    }
     if (at && !hit && memmem(bytes, count, at, strlen(at)) && is_journal(fd) && ++seen == (nth ? atoi(nth) : 1)) {
         hit = 1;
         if (is("before")) die();
@@ -59,7 +64,6 @@ ssize_t write(int fd, const void *bytes, size_t count) {
             syscall(SYS_write, fd, bytes, count / 2);
             die();
         }
-        if (is("hold-before")) hold();
         if (is("full")) full = 1;
     }
     /* The screen is on no disk. */
@@ -76,7 +80,7 @@ int fdatasync(int fd) {
     if (hit == 1 && is_journal(fd)) {
         hit = 2;
         if (is("after")) die();
-        if (is("hold")) hold();
+        if (is("hold")) hold("here", "go");
     }
     return done;
 }

@@ -1,6 +1,6 @@
 //! What must be true of a journal, besides how the host ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use fleet::event::{Event, Outcome, StepEnd, What};
 use fleet::journal;
 use fleet::lab::Host;
 use fleet::plan::{Action, Plan};
+use fleet::run::Position;
 
 use crate::cell::HOST;
 use crate::lab_support::Bench;
@@ -64,6 +65,10 @@ pub(crate) fn broken(bench: &Bench) -> Vec<String> {
             What::Proven { .. } => proven = true,
             // A rung that nothing was changed in may be begun anew.
             What::Planned { .. } => done.clear(),
+            // A source that was suspended again must be resumed again.
+            What::GivenBack { .. } => {
+                done.remove("to-0.7/resume-source");
+            }
             What::Ran { step, .. } if !begun.contains(step.as_str()) => {
                 broken.push(format!("{step} has run a command before its line was written"));
             }
@@ -85,9 +90,43 @@ pub(crate) fn broken(bench: &Bench) -> Vec<String> {
             _ => {}
         }
     }
+    broken.extend((0..=events.len()).filter_map(|end| misread(&events[..end])));
     match events.last().map(|event| &event.what) {
         Some(What::Finished { outcome: Outcome::Done }) => {}
         last => broken.push(format!("the journal ends with {last:?}")),
     }
     broken
+}
+
+/// What [`Position`] misreads of a journal that ends there: it must tell what was done, what was under way, and from where on the cluster is not as
+/// it was. It reads the lines one after the other; here each is looked for from the end.
+fn misread(events: &[Event]) -> Option<String> {
+    let position = Position::of(events);
+    let planned = events.iter().rposition(|event| matches!(event.what, What::Planned { .. }));
+    let finished = matches!(events.last()?.what, What::Finished { outcome: Outcome::Done });
+    let rung = &events[planned.filter(|_| !finished)?..];
+    let last_of =
+        |wanted: &dyn Fn(&What) -> Option<String>| rung.iter().rev().find_map(|event| wanted(&event.what));
+    let dirty = last_of(&|what| match what {
+        What::StepStarted { step, class, .. } if class.changes() && step.starts_with("to-") => {
+            Some(step.clone())
+        }
+        _ => None,
+    });
+    // The last line that tells of each step: true where it is done, false where it is begun or has failed.
+    let mut stands: BTreeMap<&str, bool> = BTreeMap::new();
+    for event in rung.iter().rev() {
+        let (step, done) = match &event.what {
+            What::StepStarted { step, .. } => (step, false),
+            What::StepEnded { step, end, .. } => (step, matches!(end, StepEnd::Done)),
+            _ => continue,
+        };
+        stands.entry(step).or_insert(done);
+    }
+    let Some(read) = &position.rung else { return Some(format!("line {}: no rung is read", events.len())) };
+    let same = read.dirty == dirty
+        && read.steps.len() == stands.len()
+        && stands.iter().all(|(step, done)| read.is_done(step) == *done);
+    (!same)
+        .then(|| format!("line {}: {stands:?}, last changed by {dirty:?}, is read as {read:?}", events.len()))
 }

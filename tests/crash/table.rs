@@ -6,12 +6,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fleet::event::{Event, What};
+use fleet::plan::Plan;
 
 use crate::cell::{self, Place, Told, Wrong};
 use crate::ends::End;
 
 /// The places of a run, in the order of its journal.
-pub(crate) fn places(events: &[Event]) -> Vec<Place> {
+pub(crate) fn places(plan: &Plan, events: &[Event]) -> Vec<Place> {
+    let action = |id: &str| plan.steps.iter().find(|step| step.id == id).map(|step| step.action.clone());
     let mut ran: BTreeMap<&str, usize> = BTreeMap::new();
     for event in events {
         if let What::Ran { step, .. } = &event.what {
@@ -24,7 +26,7 @@ pub(crate) fn places(events: &[Event]) -> Vec<Place> {
             What::Locked { .. } => places.push(Place::moment("locked")),
             What::Planned { .. } => places.push(Place::moment("planned")),
             What::StepStarted { step, .. } => {
-                places.push(Place::step(step, ran.get(step.as_str()).copied().unwrap_or(0)));
+                places.push(Place::step(step, ran.get(step.as_str()).copied().unwrap_or(0), action(step)));
             }
             What::Unlocked { .. } => places.push(Place::moment("unlocked")),
             What::Finished { .. } => places.push(Place::moment("finished")),

@@ -97,11 +97,17 @@ impl Bench {
 
     /// A lost connection to this host is not made again.
     pub(crate) fn never_again(&self, name: &str) {
+        self.reconnects(name, 0);
+    }
+
+    /// A lost connection to this host is tried to be made again for so long.
+    pub(crate) fn reconnects(&self, name: &str, seconds: u32) {
         let inventory = self.lab.inventory().join("lab.toml");
         let text = fs::read_to_string(&inventory).unwrap();
         let table = format!("[clusters.\"{name}\"]\n");
         assert_eq!(text.matches(&table).count(), 1, "{text}");
-        fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = 0\n"))).unwrap();
+        fs::write(&inventory, text.replace(&table, &format!("{table}reconnect_seconds = {seconds}\n")))
+            .unwrap();
     }
 
     pub(crate) fn journal(&self, cluster: &str) -> Vec<Event> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ansible::{Var, Vars};
+use super::value::Value;
 use super::{Asked, Draft, Notes, is_template, is_vault, sounds_secret, words};
 
 /// Variables that say where a host is; of several the last that is said counts, as with Ansible's ssh connection.
@@ -154,13 +155,28 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// The words of a variable with options: no such list where nobody can tell them, nothing at all where it says nothing.
+    fn words_of(&mut self, name: &str) -> Option<(Option<Vec<String>>, &'a Var)> {
+        let var = self.vars.get(name)?;
+        let Some((text, _)) = self.text(&[name]) else {
+            let blank = var.value.text().is_some_and(|text| text.trim().is_empty());
+            return (!blank && var.value != Value::Null).then_some((None, var));
+        };
+        let words = words(text, false);
+        if let Err(why) = &words {
+            self.notes.add(&var.place, format!("{name} is not carried over: {why}"));
+        }
+        Some((words.ok(), var))
+    }
+
     fn arguments(&mut self) {
         let mut decided = false;
         for name in ARGUMENTS {
-            let Some((text, var)) = self.text(&[name]) else { continue };
-            let Options { jump, jump_key, left } = match words(text, false) {
-                Ok(words) => options(&words),
-                Err(why) => return self.notes.add(&var.place, format!("{name} is not carried over: {why}")),
+            let Some((words, var)) = self.words_of(name) else { continue };
+            let Options { jump, jump_key, left } = match words {
+                Some(words) => options(&words),
+                // Nobody knows whether it names a jump host.
+                None => Options { jump: Some(String::new()), ..Options::default() },
             };
             // As with ssh, what is said first counts.
             if let Some(list) = jump.filter(|_| !decided) {

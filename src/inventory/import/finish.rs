@@ -33,8 +33,15 @@ pub struct Imported {
 /// Where the source cannot be read at all, or holds no cluster.
 pub fn import(source: &Source, asked: &Asked) -> Result<Imported, ImportError> {
     let Found { clusters, notes } = (source.read)(asked)?;
-    let mut making =
-        Making { asked, notes, jumps: BTreeMap::new(), clusters: BTreeMap::new(), places: BTreeMap::new() };
+    let mut making = Making {
+        asked,
+        notes,
+        jumps: BTreeMap::new(),
+        jump_names: Names::default(),
+        clusters: BTreeMap::new(),
+        places: BTreeMap::new(),
+    };
+    making.jump_names.take(DIRECT);
     let names: Vec<String> = making.names(&clusters);
     let groups = making.groups(&clusters, &names);
     for (draft, name) in clusters.iter().zip(names) {
@@ -86,6 +93,7 @@ struct Making<'a> {
     asked: &'a Asked,
     notes: Notes,
     jumps: BTreeMap<String, Table>,
+    jump_names: Names,
     clusters: BTreeMap<String, Table>,
     /// Which cluster has an address, a UID.
     places: BTreeMap<String, String>,
@@ -94,11 +102,11 @@ struct Making<'a> {
 impl Making<'_> {
     /// A safe name of its own for each cluster.
     fn names(&mut self, drafts: &[Draft]) -> Vec<String> {
-        let mut taken = BTreeSet::new();
+        let mut taken = Names::default();
         let mut names = Vec::new();
         for draft in drafts {
             let safe = rules::safe_name(&draft.name);
-            let name = free(&safe, |name| taken.contains(&name.to_lowercase()));
+            let name = taken.free(&safe);
             if safe != draft.name {
                 self.notes.add(
                     &draft.place,
@@ -107,7 +115,6 @@ impl Making<'_> {
             } else if name != safe {
                 self.notes.add(&draft.place, format!("a second `{safe}`: it is called `{name}`"));
             }
-            taken.insert(name.to_lowercase());
             names.push(name);
         }
         names
@@ -115,7 +122,10 @@ impl Making<'_> {
 
     /// The name here of each group of the source: safe, and no cluster's.
     fn groups(&mut self, drafts: &[Draft], clusters: &[String]) -> BTreeMap<String, String> {
-        let mut taken: BTreeSet<String> = clusters.iter().map(|name| name.to_lowercase()).collect();
+        let mut taken = Names::default();
+        for name in clusters {
+            taken.take(name);
+        }
         let mut groups = BTreeMap::new();
         let named = drafts.iter().flat_map(|draft| draft.groups.iter().map(|group| (group, &draft.place)));
         for (group, place) in named {
@@ -123,15 +133,13 @@ impl Making<'_> {
                 continue;
             }
             let safe = rules::safe_name(group);
-            let name = if taken.contains(&safe.to_lowercase()) { format!("{safe}-group") } else { safe };
-            let name = free(&name, |name| taken.contains(&name.to_lowercase()));
+            let name = taken.free(&if taken.has(&safe) { format!("{safe}-group") } else { safe });
             if name != *group {
                 self.notes.add(
                     place,
                     format!("group `{group}` is called `{name}`: names are safe, and no cluster's too"),
                 );
             }
-            taken.insert(name.to_lowercase());
             groups.insert(group.clone(), name);
         }
         groups
@@ -205,10 +213,7 @@ impl Making<'_> {
         if let Some((name, _)) = self.jumps.iter().find(|(_, known)| **known == keys) {
             return Some(name.clone());
         }
-        let taken = |name: &str| {
-            name == DIRECT || self.jumps.keys().any(|known| known.to_lowercase() == name.to_lowercase())
-        };
-        let name = free(&rules::safe_name(&draft.name), taken);
+        let name = self.jump_names.free(&rules::safe_name(&draft.name));
         self.jumps.insert(name.clone(), keys);
         Some(name)
     }
@@ -264,9 +269,46 @@ fn refusal(kind: &str, key: &str, value: &Value, home: Option<&Path>) -> Option<
     Some(what)
 }
 
-/// The name, or the first with a number behind that is not taken.
-fn free(name: &str, taken: impl Fn(&str) -> bool) -> String {
-    let numbered = |number: usize| if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
-    // There are fewer clusters than numbers.
-    (1..=1_000_000).map(numbered).find(|name| !taken(name)).unwrap_or_default()
+/// Names that are given, whatever their case.
+#[derive(Debug, Default)]
+struct Names {
+    taken: BTreeSet<String>,
+    /// The number to try next behind a name: of ten thousand hosts with one name each is asked about once.
+    next: BTreeMap<String, usize>,
+}
+
+impl Names {
+    fn has(&self, name: &str) -> bool {
+        self.taken.contains(&name.to_lowercase())
+    }
+
+    fn take(&mut self, name: &str) {
+        self.taken.insert(name.to_lowercase());
+    }
+
+    /// The name, or the first with a number behind that is not taken; it is from now on.
+    fn free(&mut self, name: &str) -> String {
+        let mut free = name.to_owned();
+        while self.has(&free) {
+            let number = self.next.entry(name.to_lowercase()).or_insert(2);
+            free = format!("{name}-{number}");
+            *number += 1;
+        }
+        self.take(&free);
+        free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_hosts_of_one_name_have_a_number_each_and_no_name_is_given_twice() {
+        let mut names = Names::default();
+        names.take("web-3");
+        let given: Vec<String> = (0..10_000).map(|_| names.free("Web")).collect();
+        assert_eq!([&given[0], &given[1], &given[2], &given[9999]], ["Web", "Web-2", "Web-4", "Web-10001"]);
+        assert_eq!([names.free("web"), names.free("web-2")], ["web-10002", "web-2-2"]);
+    }
 }

@@ -1,5 +1,6 @@
 //! Any program that prints JSON: a list of clusters under the inventory's keys, or an Ansible dynamic inventory.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -119,8 +120,9 @@ fn dynamic(groups: &[(String, Node)], place: &str) -> Result<Tree, ImportError> 
         };
         map.iter().map(var).collect()
     };
-    let meta =
-        groups.iter().find(|(name, _)| name == "_meta").and_then(|(_, node)| node.value.get("hostvars"));
+    let meta = groups.iter().find(|(name, _)| name == "_meta");
+    let said = meta.and_then(|(_, node)| node.value.get("hostvars")?.value.map()).unwrap_or_default();
+    let said: BTreeMap<&str, &Node> = said.iter().map(|(host, node)| (host.as_str(), node)).collect();
     for (name, node) in groups.iter().filter(|(name, _)| name != "_meta") {
         let hosts = match &node.value {
             Value::List(_) => Some(node),
@@ -141,7 +143,7 @@ fn dynamic(groups: &[(String, Node)], place: &str) -> Result<Tree, ImportError> 
             Some(_) => Err(fault(name, &format!("`{key}` is no list"))),
         };
         for host in names(hosts, "hosts")? {
-            let own = meta.and_then(|meta| meta.value.get(&host)).and_then(|node| node.value.map());
+            let own = said.get(host.as_str()).and_then(|node| node.value.map());
             tree.host(&host, name, None, &vars(own.unwrap_or_default()), place)
                 .map_err(|why| fault(name, &why))?;
         }

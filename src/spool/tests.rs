@@ -1,18 +1,16 @@
 //! What a host keeps of a run: the commands in a real shell, and what a hostile host may answer.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use fleet::event::{Event, Outcome, What};
-use fleet::journal;
-use fleet::remote::{Command, Exit, Output};
-use fleet::spool::{Damaged, Fetch, Place, RUNS, Runs, Unreadable, lines};
 use jiff::Timestamp;
 use tempfile::TempDir;
+
+use super::*;
+use crate::event::{Event, Outcome, What};
+use crate::journal;
+use crate::remote::shell::in_shell as sh;
 
 const RUN: &str = "20261122T101500Z-abcd";
 
@@ -37,7 +35,7 @@ impl Site {
     }
 
     fn put(&self, run: &str, place: &Place, text: &str) {
-        let output = sh(&self.runs.put(run, place, text.into()));
+        let output = sh(&self.runs.put(run, &[(place.clone(), text.into())]));
         assert!(output.success(), "{}", output.complaint());
     }
 
@@ -63,21 +61,6 @@ impl Site {
 fn read(fetch: &Fetch, output: &Output) -> Brought {
     let stdout = [b"Welcome!\n", output.stdout.as_slice()].concat();
     fetch.read(&Output { stdout, ..output.clone() })
-}
-
-fn sh(command: &Command) -> Output {
-    let mut child = std::process::Command::new("sh")
-        .args(["-c", command.line()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that does not read its input closes it.
-    let _ = child.stdin.take().unwrap().write_all(command.input().unwrap_or_default());
-    let output = child.wait_with_output().unwrap();
-    let exit = Exit::Code(output.status.code().unwrap().try_into().unwrap());
-    Output { exit, stdout: output.stdout, stderr: output.stderr, dropped: 0 }
 }
 
 fn kept(set: &str, file: &str) -> Place {
@@ -131,23 +114,32 @@ fn what_was_put_comes_back_byte_for_byte_and_only_its_owner_reads_it() {
 }
 
 #[test]
-fn a_file_whose_line_is_cut_is_not_put_and_the_one_before_it_stays() {
+fn files_whose_line_is_cut_are_not_put_and_the_ones_before_them_stay() {
     let site = Site::new();
     site.put(RUN, &Place::Run, "before");
-    let put = site.runs.put(RUN, &Place::Run, b"a longer one".to_vec());
-    let shorter = site.runs.put(RUN, &Place::Run, b"a longer".to_vec());
+    let files =
+        [(Place::Before("to-0.7".to_owned()), b"{}".to_vec()), (Place::Run, b"a longer one".to_vec())];
+    let put = site.runs.put(RUN, &files);
+    let shorter = site.runs.put(RUN, &[files[0].clone(), (Place::Run, b"a longer".to_vec())]);
     // The line of the one, the input of the other: what a host sees whose connection ends in the middle.
     let cut = Command::new("").then("", &put).stdin(shorter.input().unwrap().to_vec());
     let output = sh(&cut);
     assert!(!output.success());
     assert!(output.complaint().contains("run.json cannot be written"), "{}", output.complaint());
     assert_eq!(site.fetch(RUN).unwrap().unwrap(), [(Place::Run, b"before".to_vec())]);
-    assert_eq!(fs::read_dir(site.path(RUN)).unwrap().count(), 1, "nothing is left beside it");
+    let left = |below: &str| fs::read_dir(site.path(below)).unwrap().count();
+    assert_eq!(left(&format!("{RUN}/to-0.7")), 0, "what came whole beside it is not put either");
+    assert_eq!(left(RUN), 2, "nothing is left beside it");
+
+    assert!(sh(&put).success());
+    let mut found = site.fetch(RUN).unwrap().unwrap();
+    found.sort();
+    assert_eq!(found, [files[1].clone(), files[0].clone()]);
 }
 
 #[test]
 fn no_secret_stands_on_a_command_line() {
-    let put = Runs::on("/spool").put(RUN, &kept("secrets", "a_b.json"), b"hunter2".to_vec());
+    let put = Runs::on("/spool").put(RUN, &[(kept("secrets", "a_b.json"), b"hunter2".to_vec())]);
     assert!(!put.line().contains("hunter2"));
     assert!(Runs::on("/spool").fetch(RUN).command().is_sensitive(), "it is written to no log");
 }
