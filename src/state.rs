@@ -86,9 +86,6 @@ impl Run {
     /// What it is for, in words: `to 0.7`, `restore`, `exec`, `lock break`, `window open`.
     #[must_use]
     pub fn aim(&self) -> String {
-        if self.is_restore() {
-            return "restore".to_owned();
-        }
         const TWO_WORDS: [[&str; 2]; 6] = [
             ["lock", "break"],
             ["window", "open"],
@@ -97,6 +94,9 @@ impl Run {
             ["k3s-window", "close"],
             ["vars", "apply"],
         ];
+        if self.is_restore() {
+            return "restore".to_owned();
+        }
         let typed = |words: &&[&str; 2]| self.typed.windows(2).any(|typed| typed == words.as_slice());
         let other =
             || TWO_WORDS.iter().find(typed).map_or_else(|| "exec".to_owned(), |words| words.join(" "));
