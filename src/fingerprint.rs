@@ -50,6 +50,13 @@ pub fn of(facts: &Facts, cluster: &Cluster) -> Fingerprint {
     known(&mut print, "Flux", &facts.flux, of_flux);
     of_data(&mut print, facts);
     of_nights(&mut print, facts);
+    if let Known::Is(scripts) = &facts.scripts {
+        put(
+            &mut print,
+            format!("Stackspin {}", scripts.release),
+            scripts.commit.as_deref().unwrap_or("none"),
+        );
+    }
     print
 }
 
@@ -73,6 +80,12 @@ pub fn of_inventory(cluster: &Cluster) -> Fingerprint {
     say("cluster_uid", &pin(&cluster.cluster_uid));
     say("domain", &pin(&cluster.domain));
     say("directory", &cluster.directory.as_ref().map_or("none".into(), |path| path.to_string_lossy()));
+    // What nobody names changes no plan that was made before there was such a key.
+    for (key, path) in [("stackspin", &cluster.stackspin), ("python", &cluster.python)] {
+        if let Some(path) = path {
+            say(key, &path.to_string_lossy());
+        }
+    }
     say("paths.k3s_data", &cluster.paths.k3s_data);
     say("paths.k3s_config", &cluster.paths.k3s_config);
     say("paths.spool", &cluster.paths.spool);

@@ -35,6 +35,7 @@ pub mod spool;
 pub mod ssh;
 pub mod state;
 pub mod truce;
+pub mod upstream;
 pub mod window;
 
 // floor: work. One plan on one cluster; many clusters.

@@ -13,7 +13,8 @@ mod action;
 mod probe;
 
 pub use action::{
-    Action, Backup, Found, Object, Objects, Prove, PutBack, Restore, RestorePart, Shut, Truce, VolumeCopy,
+    Action, Backup, Found, Local, Object, Objects, Prove, PutBack, Restore, RestorePart, Shut, Truce,
+    VolumeCopy,
 };
 pub use probe::Probe;
 

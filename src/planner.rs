@@ -169,8 +169,7 @@ fn no_rung(gap: Version, target: Version) -> Failure {
         Failure::new(
             "no-rung",
             format!(
-                "this fleet has no migration from {gap}, so it cannot go to {target}; the highest it reaches is {}",
-                migrations::ALL.last().map_or(gap, |last| last.to)
+                "this fleet has no migration from {gap}, so it cannot go to {target}; from where it is now, {gap} is the highest it reaches"
             ),
         )
     };

@@ -2,13 +2,17 @@
 //!
 //! An answer is judged here, in Rust, from JSON; see facts section 5.2 for why Ready alone is not enough.
 
-use crate::facts::flux::{self, Flux, Kustomization, Ready, Release, Source};
+use crate::facts::flux::{self, Flux, Ready, Source};
 use crate::facts::kubernetes::List;
 use crate::facts::nodes::{self, Node};
 use crate::facts::pods::{self, Pod, Pods};
 use crate::plan::Probe;
 use crate::remote::{Command, printable};
 use crate::version::Revision;
+
+mod converged;
+
+use converged::{converged, released, settled};
 
 /// What a probe's answer means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +57,10 @@ pub fn ask(probe: &Probe) -> Command {
         Probe::SourceWants { .. } | Probe::SourceAt { .. } | Probe::SourceSuspended { .. } => Command::new(
             "timeout 50 k3s kubectl get gitrepositories.source.toolkit.fluxcd.io -n flux-system -o json",
         ),
-        Probe::ReleaseGone { .. } => {
+        Probe::ReleaseGone { .. } | Probe::ReleaseReady { .. } => {
             Command::new("timeout 50 k3s kubectl get helmreleases.helm.toolkit.fluxcd.io -A -o json")
         }
-        Probe::Converged { .. } => Command::new(
+        Probe::Converged { .. } | Probe::Settled { .. } => Command::new(
             "timeout 50 k3s kubectl get gitrepositories.source.toolkit.fluxcd.io,\
              kustomizations.kustomize.toolkit.fluxcd.io,helmreleases.helm.toolkit.fluxcd.io -A -o json",
         ),
@@ -93,6 +97,11 @@ fn read(probe: &Probe, list: &List) -> Result<Progress, String> {
             let flux = flux()?;
             of_source(&flux, source, |found| converged(&flux, found))
         }
+        Probe::Settled { source, apps } => {
+            let flux = flux()?;
+            of_source(&flux, source, |found| settled(&flux, found, apps))
+        }
+        Probe::ReleaseReady { name } => released(&flux()?, name),
     })
 }
 
@@ -189,52 +198,6 @@ fn gone(flux: &Flux, name: &str) -> Progress {
     }
 }
 
-/// Suspended kustomizations and releases are left out: a check told of them before, and waiting does not move them. So are those of other
-/// sources: what an operator has added himself is not this upgrade's to cure or to wait for.
-fn converged(flux: &Flux, source: &Source) -> Progress {
-    let mut waiting = Vec::new();
-    let mut good = 0_usize;
-    let ours = flux.kustomizations.iter().filter(|k| k.source == source.name && !k.suspended);
-    for kustomization in ours {
-        match behind(kustomization, source) {
-            Some(trouble) => waiting.push(trouble),
-            None => good += 1,
-        }
-    }
-    let foreign = |release: &&Release| {
-        flux.kustomizations.iter().any(|owner| owner.name == release.owner && owner.source != source.name)
-    };
-    for release in flux.releases.iter().filter(|release| !release.suspended && !foreign(release)) {
-        match unready(release) {
-            Some(trouble) => waiting.push(trouble),
-            None => good += 1,
-        }
-    }
-    if waiting.is_empty() {
-        Progress::Reached(format!("{good} objects ready at {}", printable(&source.revision)))
-    } else {
-        Progress::NotYet(waiting)
-    }
-}
-
-fn behind(kustomization: &Kustomization, source: &Source) -> Option<Stuck> {
-    let Kustomization { namespace, name, ready, applied, .. } = kustomization;
-    if ready.is_true() && *applied == source.revision {
-        return None;
-    }
-    let message = if ready.is_true() { format!("still at {applied}") } else { describe(ready, applied) };
-    Some(stuck("Kustomization", namespace, name, &message, false))
-}
-
-fn unready(release: &Release) -> Option<Stuck> {
-    let Release { namespace, name, ready, .. } = release;
-    if ready.is_true() {
-        return None;
-    }
-    let terminal = ready.current && ready.message.contains("retries exhausted");
-    Some(stuck("HelmRelease", namespace, name, &describe(ready, &release.applied), terminal))
-}
-
 fn describe(ready: &Ready, revision: &str) -> String {
     match (ready.current, ready.status.as_str()) {
         (false, _) => "its controller has not seen the latest change yet".to_owned(),
@@ -263,82 +226,8 @@ mod tests {
         Ready { status: status.into(), reason: String::new(), message: String::new(), current: true }
     }
 
-    fn kustomization(name: &str, applied: &str, condition: Ready) -> Kustomization {
-        Kustomization {
-            namespace: "flux-system".into(),
-            name: name.into(),
-            source: "openappstack".into(),
-            applied: applied.into(),
-            ready: condition,
-            ..Kustomization::default()
-        }
-    }
-
     const NEW: &str = "v0.7/1234567890abcdef1234567890abcdef12345678";
     const OLD: &str = "v0.6/abcdef1234567890abcdef1234567890abcdef12";
-
-    #[test]
-    fn ready_on_the_old_revision_is_not_converged() {
-        let source = source("v0.7", NEW);
-        let flux =
-            Flux { kustomizations: vec![kustomization("core", OLD, ready("True"))], ..Flux::default() };
-        let Progress::NotYet(waiting) = converged(&flux, &source) else {
-            panic!("converged on the old revision")
-        };
-        assert_eq!(waiting[0].message, format!("still at {OLD}"));
-    }
-
-    /// The nightly window may close in the middle: what was fetched is applied all the same (facts section 5.3).
-    #[test]
-    fn a_source_that_was_suspended_after_it_had_fetched_does_not_hold_the_rest_up() {
-        let source = Source { suspended: true, ..source("v0.7", NEW) };
-        let flux =
-            Flux { kustomizations: vec![kustomization("core", NEW, ready("True"))], ..Flux::default() };
-        assert!(matches!(converged(&flux, &source), Progress::Reached(_)));
-    }
-
-    #[test]
-    fn ready_of_an_older_generation_is_not_converged() {
-        let stale = Ready { current: false, ..ready("True") };
-        let flux = Flux { kustomizations: vec![kustomization("core", NEW, stale)], ..Flux::default() };
-        assert!(matches!(converged(&flux, &source("v0.7", NEW)), Progress::NotYet(_)));
-    }
-
-    #[test]
-    fn foreign_and_suspended_objects_are_not_waited_for() {
-        let foreign =
-            Kustomization { source: "stackspout".into(), ..kustomization("extra", OLD, ready("False")) };
-        let release = Release {
-            namespace: "stackspout".into(),
-            name: "extra".into(),
-            owner: "extra".into(),
-            ready: Ready { message: "install retries exhausted".into(), ..ready("False") },
-            ..Release::default()
-        };
-        let held = Kustomization { suspended: true, ..kustomization("held", OLD, ready("True")) };
-        let flux = Flux {
-            kustomizations: vec![foreign, held, kustomization("core", NEW, ready("True"))],
-            releases: vec![release],
-            ..Flux::default()
-        };
-        assert_eq!(
-            converged(&flux, &source("v0.7", NEW)),
-            Progress::Reached(format!("1 objects ready at {NEW}"))
-        );
-    }
-
-    #[test]
-    fn a_release_out_of_retries_is_terminal_once_its_controller_has_seen_the_latest_change() {
-        let mut release = Release {
-            namespace: "oas".into(),
-            name: "loki".into(),
-            ready: Ready { message: "upgrade retries exhausted".into(), ..ready("False") },
-            ..Release::default()
-        };
-        assert!(unready(&release).unwrap().terminal);
-        release.ready.current = false;
-        assert!(!unready(&release).unwrap().terminal);
-    }
 
     #[test]
     fn a_source_at_the_new_branch_needs_its_artifact_and_not_only_the_wish() {

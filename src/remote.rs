@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -223,6 +224,11 @@ pub trait Remote: Send + Sync {
         Vec::new()
     }
 
+    /// Opens a way from this machine's loopback to a port of the host's, for programs of this machine.
+    fn forward(&self, port: u16) -> impl Future<Output = Result<Forward, RemoteError>> + Send {
+        async move { Err(RemoteError::Refused(format!("there is no way to its port {port}"))) }
+    }
+
     /// The number by which the host knows that its lock is still ours; none where no lock stands before it.
     fn fence(&self) -> Option<u64> {
         None
@@ -230,6 +236,14 @@ pub trait Remote: Send + Sync {
 
     /// Says that what is sent from here on changes the cluster for good. A host that keeps books writes that down first.
     fn changes(&self) {}
+}
+
+/// A way to a port of a host's loopback ([`Remote::forward`]).
+pub struct Forward {
+    /// The port of 127.0.0.1 on this machine.
+    pub port: u16,
+    /// Carries what goes through it, for as long as it is polled. It ends when the line does, and tells why.
+    pub serving: Pin<Box<dyn Future<Output = RemoteError> + Send>>,
 }
 
 /// How often a question is asked whose line is lost meanwhile, the first time counted.

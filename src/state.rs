@@ -1,6 +1,7 @@
 //! The run folder: plain files that a person can read, grep and copy.
 //!
 //! ```text
+//! scripts/<release>-<commit>-<checkout>/{tree,env}     a release of Stackspin laid out, for all runs (see upstream)
 //! runs/.last                                          the id of the run that was begun last
 //! runs/<run id>/run.json                              who, when, what was typed, which clusters
 //! runs/<run id>/lock                                  held while a process works on the run
@@ -241,6 +242,13 @@ impl ClusterFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The folder of upstream's scripts, which all runs share: beside that of the runs.
+    #[must_use]
+    pub fn scripts(&self) -> PathBuf {
+        let runs = self.path.ancestors().nth(2).unwrap_or(Path::new("."));
+        runs.parent().unwrap_or(Path::new(".")).join("scripts")
     }
 
     /// The folder of one rung; made if it is not there.

@@ -320,6 +320,7 @@ prop_compose! {
         passphrase in prop::option::of(reference()),
         pinned in any::<bool>(),
         (domain, directory) in (prop::option::of("[a-z]{1,9}\\.example\\.org"), prop::option::of(path())),
+        (stackspin, python) in (prop::option::of(path()), prop::option::of(prop_oneof!["[a-z][a-z0-9.]{0,8}", path()])),
         (root, seconds, reconnect) in (path(), 1u64..=600, 0u64..=86_400),
         (certificates, alias) in (prop::collection::vec(path(), 0..2), prop::option::of("[a-z]{1,9}\\.example\\.org")),
         (password, sudo) in (prop::option::of(reference()), sudo()),
@@ -351,6 +352,8 @@ prop_compose! {
             cluster_uid: None,
             domain,
             directory: directory.map(PathBuf::from),
+            stackspin: stackspin.map(PathBuf::from),
+            python: python.map(PathBuf::from),
             paths: inventory::Paths {
                 k3s_data: format!("{root}/k3s-data"),
                 k3s_config: format!("{root}/k3s-config"),

@@ -10,6 +10,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fleet::lab::{Fault, HELP, Host, HostSpec, Lab, LabError, Vintage};
+use fleet::probes::Stuck;
+use fleet::remedies;
 use fleet::remote::{Command as Asked, Exit, Remote, RemoteError};
 use fleet::version::Version;
 use serde_json::{Value, json};
@@ -61,6 +63,12 @@ impl Running {
     fn follow_branch(&self, branch: &str) {
         let patch = json!({"spec": {"ref": {"branch": branch}}}).to_string();
         self.kubectl(&["patch", SOURCES, "openappstack", "-n", FLUX, "--type", "merge", "-p", &patch]);
+    }
+
+    /// The same where the source is called stackspin.
+    fn switch(&self, branch: &str) {
+        let patch = json!({"spec": {"ref": {"branch": branch}}}).to_string();
+        self.kubectl(&["patch", SOURCES, "stackspin", "-n", FLUX, "--type", "merge", "-p", &patch]);
     }
 
     fn suspend(&self, kind: &str, namespace: &str, name: &str, suspend: bool) {
@@ -266,6 +274,88 @@ fn a_release_out_of_retries_stays_failed_until_it_is_suspended_and_resumed() {
         lab.host().object("helmreleases", "oas", "loki").unwrap()["status"]["lastAppliedRevision"],
         "2.5.2"
     );
+}
+
+/// Facts section 5.3: the record that a dead Helm has left goes, and what is installed is not forgotten.
+#[test]
+fn the_remedy_for_a_pending_release_deletes_its_pending_record_alone() {
+    let lab = Running::new(HostSpec::new("one").fault(Fault::PendingRelease));
+    // Name and status of Helm's records of promtail.
+    let records = || -> Vec<(String, String)> {
+        let secrets = lab.host().objects("secrets").into_iter();
+        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+        let promtail = secrets.filter(|secret| secret["metadata"]["labels"]["name"] == "promtail");
+        promtail
+            .map(|secret| (text(&secret["metadata"]["name"]), text(&secret["metadata"]["labels"]["status"])))
+            .collect()
+    };
+    let pending = |records: &[(String, String)]| {
+        records.iter().filter(|(_, status)| status.starts_with("pending-")).count()
+    };
+    assert_eq!((records().len(), pending(&records())), (2, 1));
+    let stuck = Stuck {
+        kind: "HelmRelease",
+        namespace: "oas".to_owned(),
+        name: "promtail".to_owned(),
+        message: String::new(),
+        terminal: true,
+    };
+    let remedy = remedies::find("pending-release").unwrap();
+    for command in (remedy.cure)(&stuck, 2) {
+        let path =
+            format!("{}:{}", lab.host().folder().join("bin").display(), std::env::var("PATH").unwrap());
+        let output = Command::new("sh").args(["-c", command.line()]).env("PATH", path).output().unwrap();
+        assert!(output.status.success(), "{}: {}", command.line(), String::from_utf8_lossy(&output.stderr));
+    }
+    until("promtail is well", || lab.all_ready());
+    let left = records();
+    assert_eq!(pending(&left), 0, "{left:?}");
+    assert!(left.iter().any(|(name, _)| name == "sh.helm.release.v1.promtail.v1"), "{left:?}");
+}
+
+/// Guide, "From 0.8 to 1.0".
+#[test]
+fn the_way_to_1_0_meets_a_webhook_that_is_away_and_an_onlyoffice_that_is_too_old() {
+    let spec = HostSpec::new("one").version(Version::V0_8).apps(["nextcloud"]);
+    let lab = Running::new(spec.fault(Fault::WebhookAway).fault(Fault::OldOnlyoffice));
+    assert!(lab.all_ready());
+    lab.switch("v1.0");
+    let config = || lab.ready(KUSTOMIZATIONS, FLUX, "kube-system-config");
+    until("the webhook is away", || config().1.contains("failed calling webhook"));
+    lab.reconcile(KUSTOMIZATIONS, FLUX, "kube-system-config");
+    until("it was asked for again", || config().0 == "True");
+    let (apps, app) = ("stackspin-apps", "nextcloud");
+    until("nextcloud gives up", || lab.ready(RELEASES, apps, app).1 == "upgrade retries exhausted");
+    let release = lab.host().object("helmreleases", apps, app).unwrap();
+    let said = release["status"]["conditions"].to_string();
+    assert!(said.contains("post-upgrade hooks failed"), "{said}");
+    let occ = "php occ app:update --all; php occ app:enable onlyoffice";
+    lab.kubectl(&["exec", "-c", app, "deployment/nc-nextcloud", "-n", apps, "--", "sh", "-c", occ]);
+    lab.suspend(RELEASES, apps, app, true);
+    lab.suspend(RELEASES, apps, app, false);
+    until("all is well", || lab.all_ready());
+}
+
+/// Guide, "From 1.0 to 2"; facts section 6.4.
+#[test]
+fn at_2_a_selector_that_has_changed_fails_its_release_until_what_bears_the_old_one_is_deleted() {
+    let lab = Running::new(HostSpec::new("one").version(Version::V1_0));
+    lab.switch("v2");
+    let cases = [
+        ("stackspin", "kube-prometheus-stack", "daemonset", "kube-prometheus-stack-prometheus-node-exporter"),
+        ("stackspin-apps", "nextcloud", "statefulset", "nc-mariadb"),
+        ("stackspin-apps", "zulip", "statefulset", "zulip-postgresql"),
+    ];
+    for (namespace, release, kind, name) in cases {
+        until("it gives up", || lab.ready(RELEASES, namespace, release).1 == "upgrade retries exhausted");
+        let said = lab.host().object("helmreleases", namespace, release).unwrap()["status"]["conditions"]
+            .to_string();
+        assert!(said.to_lowercase().contains(&format!("with kind {kind}")), "{said}");
+        lab.kubectl(&["delete", kind, name, "-n", namespace, "--ignore-not-found"]);
+        lab.suspend(RELEASES, namespace, release, true);
+        lab.suspend(RELEASES, namespace, release, false);
+    }
+    until("all is well", || lab.all_ready());
 }
 
 #[test]

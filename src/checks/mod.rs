@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::event::{Judgement, Level};
 use crate::facts::flux::Ready;
-use crate::facts::{Facts, Unknown};
+use crate::facts::scripts::{self, Scripts};
+use crate::facts::{Facts, Installed, Unknown};
 use crate::version::{Revision, Version};
 
 mod backup_space;
@@ -28,9 +29,11 @@ mod node;
 mod os;
 mod package_manager;
 mod pods;
+mod programs_here;
 mod releases;
 mod secrets;
 mod secrets_unchanged;
+mod stackspin_checkout;
 mod time_zone;
 mod tools;
 mod upgrade_running;
@@ -120,6 +123,8 @@ pub const ALL: &[Check] = &[
     memory::CHECK,
     backup_space::CHECK,
     tools::CHECK,
+    stackspin_checkout::CHECK,
+    programs_here::CHECK,
     package_manager::CHECK,
     network::CHECK,
     identity::CHECK,
@@ -168,6 +173,20 @@ pub fn judge_all(before: Option<&Facts>, now: &Facts, acknowledged: &[String]) -
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Check> {
     ALL.iter().find(|check| check.id == id)
+}
+
+/// What there is here for upstream's scripts; a verdict where none of them takes this cluster on.
+fn of_scripts(now: &Facts) -> Result<&Scripts, Verdict> {
+    now.flux.get()?;
+    now.identity.get()?;
+    match now.installed() {
+        Installed::Version(version) if scripts::climb(version).is_some() => Ok(now.scripts.get()?),
+        Installed::Version(version) => {
+            Err(Verdict::pass(format!("no script of upstream's takes a cluster on from {version}")))
+        }
+        // Another check says so.
+        _ => Err(Verdict::pass("no script of upstream's takes a cluster on whose version cannot be told")),
+    }
 }
 
 /// What a check finds wrong with several like things; the worst speaks.

@@ -107,6 +107,10 @@ pub struct Release {
     pub owner: String,
     /// Its condition.
     pub ready: Ready,
+    /// What its last try failed of, where another condition than Ready still says so: Ready itself says no more than "retries exhausted"
+    /// in the end (facts section 5.3). Hostile text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub failed: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -292,6 +296,11 @@ fn release(item: &Item) -> Result<Release, String> {
     let Chart { chart, version } = spec.chart.spec;
     let owner = item.metadata.labels.get("kustomize.toolkit.fluxcd.io/name");
     let ready = ready(item, &status);
+    let failed = status
+        .conditions
+        .iter()
+        .find(|condition| condition.kind == "Released" && condition.status == "False");
+    let failed = failed.map(|condition| condition.message.clone()).filter(|said| *said != ready.message);
     let newest = status.history.into_iter().next().map(|entry| entry.chart_version);
     Ok(Release {
         namespace: item.metadata.namespace.clone(),
@@ -303,6 +312,7 @@ fn release(item: &Item) -> Result<Release, String> {
         suspended: spec.suspend,
         owner: owner.cloned().unwrap_or_default(),
         ready,
+        failed: failed.unwrap_or_default(),
     })
 }
 

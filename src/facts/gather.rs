@@ -15,7 +15,9 @@ use super::{Facts, Known, SCHEMA};
 use super::{
     certificates, claims, clock, disks, flux, here, identity, k3s, login, memory, nightly, nodes, os,
 };
-use super::{overrides, packages, pods, reach, secrets, timers, tools, upgrades, variables, volumes, web};
+use super::{
+    overrides, packages, pods, reach, scripts, secrets, timers, tools, upgrades, variables, volumes, web,
+};
 use crate::inventory::{Cluster, Paths};
 use crate::remote::{Remote, RemoteError};
 
@@ -34,6 +36,7 @@ pub async fn gather<R: Remote>(remote: &R, cluster: &Cluster, backups: &Path) ->
     let api = ask_api(remote, host.groups.as_ref()).await?;
     read_api(&api, &host, &mut facts);
     ask_names(remote, &cluster.paths, &api, &mut facts).await?;
+    facts.scripts = scripts::gather(cluster, &facts.installed()).await.into();
     Ok(facts)
 }
 

@@ -31,6 +31,7 @@ pub mod packages;
 pub mod pods;
 pub mod reach;
 pub mod schedule;
+pub mod scripts;
 pub mod secrets;
 pub mod timers;
 pub mod tools;
@@ -108,6 +109,8 @@ pub struct Facts {
     pub reach: Known<Vec<reach::Reach>>,
     /// The applications' web pages, as the host sees them.
     pub web: Known<Vec<web::Page>>,
+    /// What upstream's scripts need of this machine for the next rung.
+    pub scripts: Known<scripts::Scripts>,
 }
 
 impl Default for Facts {
@@ -143,6 +146,7 @@ impl Default for Facts {
             certificates: Known::not_asked(),
             reach: Known::not_asked(),
             web: Known::not_asked(),
+            scripts: Known::not_asked(),
         }
     }
 }

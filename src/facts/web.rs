@@ -10,7 +10,7 @@ use crate::remote::Command;
 pub struct Page {
     /// The host name.
     pub host: String,
-    /// The HTTP status; 0 where none came.
+    /// The HTTP status at the end of all redirections, as of the login page that an application sends to; 0 where none came.
     pub status: u16,
     /// Whether the certificate was valid for the name.
     pub certificate: bool,
@@ -70,16 +70,19 @@ pub fn address(objects: &List) -> Result<String, String> {
     Err("no node tells its address".to_owned())
 }
 
-/// Asks for the pages, all at once.
+/// Asks for the pages, all at once. Most applications send to single sign-on's login page at once: what counts is the page that one ends at, so
+/// redirections are followed, over HTTPS alone, and every host name of the cluster leads to the cluster itself.
 #[must_use]
 pub fn ask(hosts: &[String], address: &str) -> Command {
     let address = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    let known =
+        hosts.iter().map(|host| format!("--resolve {host}:443:{address}")).collect::<Vec<_>>().join(" ");
     let ask = Command::new(
         r#"command -v curl >/dev/null || { echo "curl is not installed" >&2; exit 1; }
-page() { a=$(curl -q -g -sS -o /dev/null --noproxy '*' --max-time 15 --resolve "$1:443:$address" -w 'status %{http_code} %{ssl_verify_result}\n' "https://$1/" 2>&1)
-printf '%s %s %s\n' "$1" "$?" "$(printf %s "$a" | tr '\n' ' ')"; }; address="#,
+page() { a=$(set -f; curl -q -g -sS -L --max-redirs 8 --proto-redir =https -o /dev/null --noproxy '*' --max-time 15 $known -w 'status %{http_code} %{ssl_verify_result}\n' "https://$1/" 2>&1)
+printf '%s %s %s\n' "$1" "$?" "$(printf %s "$a" | tr '\n' ' ')"; }; known="#,
     )
-    .joined(&address);
+    .joined(&known);
     hosts.iter().fold(ask, |ask, host| ask.fixed("\npage").arg(host).fixed("&")).fixed("\nwait")
 }
 
@@ -108,4 +111,28 @@ fn page(host: &str, line: &str) -> Option<Page> {
         said => said.to_owned(),
     };
     Some(Page { host: host.to_owned(), status: status.parse().ok()?, certificate, trouble })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The login page is another host's: it must be this cluster's too, whatever DNS says.
+    #[test]
+    fn every_page_is_asked_with_every_host_name_leading_to_the_cluster() {
+        let hosts = ["files.one.example.org".to_owned(), "sso.one.example.org".to_owned()];
+        let said = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(format!("curl() {{ echo \"asked $*\"; }}; {}", ask(&hosts, "203.0.113.7").line()))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert_eq!(said.lines().count(), 2, "{said}");
+        for line in said.lines() {
+            for host in &hosts {
+                assert!(line.contains(&format!("--resolve {host}:443:203.0.113.7 ")), "{line}");
+            }
+            assert!(line.contains(" -L ") && line.contains("--proto-redir =https"), "{line}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ const COMPLAINT_PATIENCE: Duration = Duration::from_secs(1);
 /// Runs a program to its end and gives what it printed, at most `limit` bytes. It gets no input and a process group of its own.
 ///
 /// Blocking, for at most `deadline`. The error says in one line what went wrong, without the program's name.
-pub(super) fn ask(command: &mut Command, deadline: Duration, limit: u64) -> Result<String, String> {
+pub(crate) fn ask(command: &mut Command, deadline: Duration, limit: u64) -> Result<String, String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

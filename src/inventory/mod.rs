@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod alias;
-mod child;
+pub(crate) mod child;
 mod fault;
 mod fields;
 pub mod import;
@@ -80,6 +80,10 @@ pub struct Cluster {
     pub domain: Option<String>,
     /// The cluster's folder in the Stackspin checkout (`clusters/<name>`) on this machine.
     pub directory: Option<PathBuf>,
+    /// The Stackspin checkout on this machine, whose releases' scripts are run (facts section 2.1).
+    pub stackspin: Option<PathBuf>,
+    /// The python that makes their virtual environments; `python3` of the `PATH` where none is named.
+    pub python: Option<PathBuf>,
     /// Paths on the host.
     pub paths: Paths,
 }
@@ -99,6 +103,8 @@ impl Cluster {
             cluster_uid: None,
             domain: None,
             directory: None,
+            stackspin: None,
+            python: None,
             paths: Paths::default(),
         }
     }

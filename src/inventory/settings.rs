@@ -14,7 +14,7 @@ use super::{Paths, SecretRef, Sudo, rules};
 pub(super) const DIRECT: &str = "none";
 
 /// The keys of a layer.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 17] = [
     "port",
     "user",
     "tags",
@@ -30,6 +30,8 @@ pub(super) const KEYS: [&str; 15] = [
     "paths",
     "connect_timeout_seconds",
     "reconnect_seconds",
+    "stackspin",
+    "python",
 ];
 
 /// One layer; `None` where it says nothing.
@@ -52,6 +54,8 @@ pub(super) struct Settings {
     pub(super) k3s_data: Option<String>,
     pub(super) k3s_config: Option<String>,
     pub(super) spool: Option<String>,
+    pub(super) stackspin: Option<PathBuf>,
+    pub(super) python: Option<PathBuf>,
 }
 
 impl Settings {
@@ -59,6 +63,11 @@ impl Settings {
     pub(super) fn read(fields: &mut Fields<'_>) -> Self {
         let (page, of) = (fields.page, fields.of.clone());
         let local = |text: &str| rules::local_path(text, page.folder(), page.home.as_deref());
+        let program = |text: &str| match text {
+            // A name is looked for in PATH.
+            name if !name.contains('/') => rules::name(name).map(PathBuf::from),
+            path => local(path),
+        };
         let mut settings = Self {
             port: fields.number("port", 1..=u64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok()),
             user: fields.text("user", rules::user).map(Spanned::into_inner),
@@ -73,6 +82,8 @@ impl Settings {
             known_hosts: plain(fields.texts("known_hosts", local)),
             connect_timeout: fields.number("connect_timeout_seconds", 1..=600).map(Duration::from_secs),
             reconnect: fields.number("reconnect_seconds", 0..=86_400).map(Duration::from_secs),
+            stackspin: fields.text("stackspin", local).map(Spanned::into_inner),
+            python: fields.text("python", program).map(Spanned::into_inner),
             ..Self::default()
         };
         if let Some(table) = fields.table("paths") {
@@ -106,6 +117,8 @@ impl Settings {
             k3s_data: upper.k3s_data.or(below.k3s_data),
             k3s_config: upper.k3s_config.or(below.k3s_config),
             spool: upper.spool.or(below.spool),
+            stackspin: upper.stackspin.or(below.stackspin),
+            python: upper.python.or(below.python),
         }
     }
 

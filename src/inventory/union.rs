@@ -293,6 +293,8 @@ fn finish(said: &SaidCluster, settings: Settings, host: Host) -> Cluster {
         cluster_uid: text(&said.cluster_uid),
         domain: said.domain.clone(),
         directory: said.directory.clone(),
+        stackspin: settings.stackspin,
+        python: settings.python,
         host,
     }
 }

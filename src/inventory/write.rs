@@ -36,6 +36,10 @@ pub struct ClusterRow<'a> {
     domain: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     directory: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stackspin: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    python: Option<PathBuf>,
     paths: PathsRow<'a>,
 }
 
@@ -135,6 +139,8 @@ impl<'a> From<&'a Cluster> for ClusterRow<'a> {
             cluster_uid: cluster.cluster_uid.as_deref(),
             domain: cluster.domain.as_deref(),
             directory: cluster.directory.as_deref().map(absolute),
+            stackspin: cluster.stackspin.as_deref().map(absolute),
+            python: cluster.python.as_deref().map(program),
             paths: PathsRow {
                 k3s_data: &cluster.paths.k3s_data,
                 k3s_config: &cluster.paths.k3s_config,
@@ -161,6 +167,11 @@ pub fn write(clusters: &[Cluster]) -> Result<String, toml::ser::Error> {
         groups: groups.map(|group| (group, BTreeMap::new())).collect(),
         clusters: clusters.iter().map(|cluster| (cluster.name.as_str(), ClusterRow::from(cluster))).collect(),
     })
+}
+
+/// A program by its path; one that is looked for in `PATH` stays a name.
+fn program(path: &Path) -> PathBuf {
+    if path.components().count() == 1 { path.to_owned() } else { absolute(path) }
 }
 
 /// A path that means the same from every folder. Where this machine cannot tell its own folder, it stays as it is.

@@ -62,6 +62,10 @@ pub enum Fault {
     PendingRelease,
     /// Git and registry cannot be reached from the host.
     NoInternet,
+    /// A webhook does not answer when kustomization kube-system-config changes, until it is asked for again.
+    WebhookAway,
+    /// Nextcloud's setup-apps job fails at an upgrade until its ONLYOFFICE app is updated or removed.
+    OldOnlyoffice,
 }
 
 /// Every fault's text and what it does; `:TEXT` and `:APP` stand for what has to be named.
@@ -94,6 +98,8 @@ pub const HELP: &[(&str, &str)] = &[
     ("failing-pod", "a pod of an application crashes again and again"),
     ("pending-release", "a Helm release is left in pending-upgrade"),
     ("no-internet", "git and registry cannot be reached from the host"),
+    ("webhook-away", "a webhook fails kustomization kube-system-config until it is asked for again"),
+    ("old-onlyoffice", "Nextcloud's setup-apps job fails until its ONLYOFFICE app is updated or removed"),
 ];
 
 /// A text that names no fault.
@@ -135,6 +141,8 @@ impl FromStr for Fault {
             ("failing-pod", "") => Self::FailingPod,
             ("pending-release", "") => Self::PendingRelease,
             ("no-internet", "") => Self::NoInternet,
+            ("webhook-away", "") => Self::WebhookAway,
+            ("old-onlyoffice", "") => Self::OldOnlyoffice,
             _ => return Err(UnknownFault(text.to_owned())),
         };
         Ok(fault)
@@ -172,6 +180,8 @@ impl fmt::Display for Fault {
             Self::FailingPod => ("failing-pod", ""),
             Self::PendingRelease => ("pending-release", ""),
             Self::NoInternet => ("no-internet", ""),
+            Self::WebhookAway => ("webhook-away", ""),
+            Self::OldOnlyoffice => ("old-onlyoffice", ""),
         };
         f.write_str(name)?;
         if what.is_empty() { Ok(()) } else { write!(f, ":{what}") }

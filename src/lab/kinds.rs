@@ -150,6 +150,8 @@ pub(super) const POD: Kind = Kind::named("pods");
 pub(super) const PV: Kind = Kind::named("persistentvolumes");
 /// PersistentVolumeClaims.
 pub(super) const PVC: Kind = Kind::named("persistentvolumeclaims");
+/// DaemonSets.
+pub(super) const DAEMON_SET: Kind = Kind::named("daemonsets");
 /// Deployments.
 pub(super) const DEPLOYMENT: Kind = Kind::named("deployments");
 /// StatefulSets.

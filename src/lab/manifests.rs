@@ -116,6 +116,10 @@ impl Product {
                 release("kube-prometheus-stack"),
             ],
             "loki" => vec![Self::claim(main, "loki"), self.release(main, "loki", 1)],
+            "kube-system-config" => vec![json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "stackspin-version", "namespace": "kube-system"},
+                "data": {"version": self.version.as_str()}})],
+            "secrets-controller" => vec![self.release("secrets-controller", "secrets-controller", 3)],
             "promtail" => vec![release("promtail")],
             "system-upgrade-controller" => Self::upgrades(),
             other => match other.strip_prefix("add-") {
@@ -147,6 +151,16 @@ impl Product {
             self.kustomization("monitoring", &[], &[]),
             self.kustomization("system-upgrade-controller", &[], &[]),
         ]);
+        // Facts section 3.5: known of 1.0. The lab has it from 0.8, so that the way to 1.0 changes it.
+        if self.version >= Version::V0_8 {
+            objects.push(self.kustomization("kube-system-config", &["cert-manager"], &[]));
+        }
+        if self.version >= Version::V2 {
+            objects.push(
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "secrets-controller"}}),
+            );
+            objects.push(self.kustomization("secrets-controller", &[], &[]));
+        }
         for (verb, hour) in [("resume", "2"), ("suspend", "4")] {
             let arguments = json!(["flux", verb, "source", "git", self.source()]);
             objects.push(cron_job(

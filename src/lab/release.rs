@@ -7,7 +7,7 @@ use super::flux::World;
 use super::kinds::SECRET;
 use super::manifests::Product;
 use super::store::{Key, Store};
-use super::workloads::{web, workloads};
+use super::workloads::{NEW_SELECTORS, web, workloads};
 use crate::version::Version;
 
 /// The Helm release's name: `spec.releaseName`, else the object's.
@@ -31,7 +31,8 @@ pub(super) fn objects(
         secrets(world, store)
     } else {
         let template = sha1(&format!("{chart}\n{values}"));
-        running(world, key, &release, &template)
+        let newest = Product { version: Version::V2 }.chart(&key.name).1 == chart;
+        running(world, key, &release, &template, newest)
     };
     for object in &mut objects {
         let metadata = &mut object["metadata"];
@@ -45,12 +46,15 @@ pub(super) fn objects(
     objects
 }
 
-fn running(world: &World<'_>, key: &Key, release: &str, template: &str) -> Vec<Value> {
+fn running(world: &World<'_>, key: &Key, release: &str, template: &str, newest: bool) -> Vec<Value> {
     let namespace = &key.namespace;
     let mut objects = Vec::new();
     for workload in workloads(&key.name) {
         let name = if workload.name.is_empty() { release } else { workload.name };
-        let labels = json!({"app.kubernetes.io/instance": release, "app.kubernetes.io/name": name});
+        let mut labels = json!({"app.kubernetes.io/instance": release, "app.kubernetes.io/name": name});
+        if newest && NEW_SELECTORS.contains(&name) {
+            labels["app.kubernetes.io/component"] = json!("metrics");
+        }
         let mut pod = json!({"containers": [{"name": key.name, "image": format!("registry.example.org/{name}:{}", &template[..7])}]});
         if let Some(claim) = workload.claim {
             pod["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]);

@@ -2,11 +2,18 @@
 //!
 //! Adding one: the file, the two lines here, the heading in `docs/migrations.md`; `tests/house.rs` names what is missing.
 
+use std::time::Duration;
+
 use crate::facts::Facts;
-use crate::plan::Step;
+use crate::facts::flux::Source;
+use crate::facts::scripts::Scripts;
+use crate::plan::{Action, Class, Local, Probe, Redo, Step};
+use crate::remote::Command;
 use crate::version::Version;
 
 mod to_0_7;
+mod to_1_0;
+mod to_2;
 
 /// One rung.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +31,7 @@ pub struct Migration {
 }
 
 /// Every rung, lowest first.
-pub const ALL: &[Migration] = &[to_0_7::MIGRATION];
+pub const ALL: &[Migration] = &[to_0_7::MIGRATION, to_1_0::MIGRATION, to_2::MIGRATION];
 
 /// The rungs from one version to a later one, in order.
 ///
@@ -40,6 +47,115 @@ pub fn route(from: Version, to: Version) -> Result<Vec<&'static Migration>, Vers
     Ok(rungs)
 }
 
+/// The source of Stackspin since 0.8 (facts section 3.5).
+const STACKSPIN: &str = "stackspin";
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What a rung needs that upstream's own scripts climb: them, and the source that they let follow another branch.
+fn scripted(facts: &Facts) -> Result<(&Scripts, &Source), String> {
+    let scripts =
+        facts.scripts.get().map_err(|why| format!("upstream's scripts cannot be run here: {why}"))?;
+    let flux = facts.flux.get().map_err(|why| format!("its Flux objects are not known: {why}"))?;
+    let source =
+        flux.sources.iter().find(|source| source.namespace == "flux-system" && source.name == STACKSPIN);
+    Ok((scripts, source.ok_or_else(|| format!("it has no GitRepository flux-system/{STACKSPIN}"))?))
+}
+
+/// A script of the release: run only where the probe says that it is needed, and again after a fault that one of the remedies knows.
+fn script(
+    scripts: &Scripts,
+    argv: &[&str],
+    unless: Option<Probe>,
+    remedies: &[&str],
+) -> Result<Action, String> {
+    let remedies = remedies.iter().map(|id| (*id).to_owned()).collect();
+    Ok(match scripts.run(argv)? {
+        Action::Local(local) => Action::Local(Local { unless, remedies, ..local }),
+        other => other,
+    })
+}
+
+/// A suspended source ignores its new branch (facts section 8, trap 8), and upstream's scripts know no window. The truce suspends it again at
+/// the end, as it was found.
+fn resume(id: &str) -> Step {
+    Step::new(
+        id,
+        format!("Resume source {STACKSPIN}, which the nightly window had suspended"),
+        Class::Undoable,
+        Action::Run(
+            Command::new(
+                "k3s kubectl patch gitrepositories.source.toolkit.fluxcd.io stackspin -n flux-system --type merge -p",
+            )
+            .fixed(r#"'{"spec":{"suspend":false}}'"#),
+        ),
+    )
+    .redo(Redo::Unless(Probe::SourceSuspended { source: STACKSPIN.into(), suspended: false }))
+}
+
+/// What a script must have done whatever else it did: Flux follows the branch, and has fetched it.
+fn fetch(id: &str, to: Version) -> Step {
+    let branch = to.branch();
+    Step::new(
+        id,
+        format!("Wait until Flux has fetched {branch}"),
+        Class::ReadOnly,
+        Action::WaitUntil {
+            probe: Probe::SourceAt { source: STACKSPIN.into(), branch },
+            remedies: Vec::new(),
+        },
+    )
+    .takes(MINUTE, 15 * MINUTE)
+}
+
+/// The end of a rung. "This may take quite a while" (guide); facts section 8, trap 14 asks for two hours at least.
+fn converge(id: &str, to: Version, remedies: &[&str]) -> Step {
+    Step::new(
+        id,
+        format!("Wait until every kustomization is ready at {} and every Helm release is ready", to.branch()),
+        Class::Repeatable,
+        Action::WaitUntil {
+            probe: Probe::Converged { source: STACKSPIN.into() },
+            remedies: remedies.iter().map(|id| (*id).to_owned()).collect(),
+        },
+    )
+    .takes(30 * MINUTE, 3 * HOUR)
+    .down(10 * MINUTE)
+}
+
+/// What is left alone: kustomizations of sources that are not Stackspin's.
+fn left_alone(facts: &Facts) -> Vec<String> {
+    let Ok(flux) = facts.flux.get() else { return Vec::new() };
+    let foreign = flux.kustomizations.iter().filter(|kustomization| kustomization.source != STACKSPIN);
+    let foreign: Vec<&str> = foreign.map(|kustomization| kustomization.name.as_str()).collect();
+    if foreign.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "Kustomizations of other sources are left alone and not waited for: {}. Look at them afterwards.",
+        foreign.join(", ")
+    )]
+}
+
+/// What the rung to a version costs and asks for, in a few words: for a plan that only outlines it, before there are facts to plan it from.
+#[must_use]
+pub const fn outline(to: Version) -> &'static str {
+    match to {
+        Version::V0_7 => {
+            "about 45 minutes and the copy; down for the copy and about 10 minutes; asks for nothing"
+        }
+        Version::V1_0 => {
+            "about an hour and the copy; down for the copy and about 15 minutes; asks for a Stackspin checkout with branch v1.0, kubectl \
+             and flux on this machine"
+        }
+        Version::V2 => {
+            "about an hour and the copy, with Nextcloud or Zulip up to 20 minutes more each; down for the copy and about 20 minutes; asks \
+             for a Stackspin checkout with branch v2, kubectl, flux and helm on this machine"
+        }
+        _ => "planned when it is next",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +165,8 @@ mod tests {
         let rungs = route(Version::V0_6, Version::V0_7).unwrap();
         assert_eq!(rungs.iter().map(|rung| rung.id).collect::<Vec<_>>(), ["to-0.7"]);
         assert_eq!(route(Version::V0_5, Version::V0_7).unwrap_err(), Version::V0_5);
+        let rungs = route(Version::V0_8, Version::V2).unwrap();
+        assert_eq!(rungs.iter().map(|rung| rung.id).collect::<Vec<_>>(), ["to-1.0", "to-2"]);
         assert!(route(Version::V0_7, Version::V0_7).unwrap().is_empty());
     }
 }

@@ -31,8 +31,38 @@ pub enum Action {
         /// Ids of the remedies that may be used meanwhile.
         remedies: Vec<String>,
     },
+    /// One of upstream's own scripts, on this machine, with the cluster's API before it. The step's deadline holds for all of it.
+    Local(Local),
     /// A backup put back on the host that it was made of, in parts: looked whether it can be, unpacked beside, swapped in.
     Restore(Restore),
+}
+
+/// A script of a Stackspin release, run on this machine in a checkout of its own (facts section 2; guide rows G4 to G7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Local {
+    /// The release's branch: `v1.0`.
+    pub release: String,
+    /// The commit that the branch was at when the plan was made: no other is run.
+    pub commit: String,
+    /// The program and its words. A program with a `/` in it is a file of the release; any other is looked for in its virtual
+    /// environment first, then in `PATH`.
+    pub argv: Vec<String>,
+    /// Programs of this machine that it needs, besides git and python.
+    pub needs: Vec<String>,
+    /// It is only run where this is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unless: Option<Probe>,
+    /// Ids of remedies: where it fails and the cluster shows a fault that one of them knows, that is cured and the script run again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<String>,
+}
+
+impl std::fmt::Display for Local {
+    /// The line that an admin would type in a checkout of the release.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words: Vec<String> = self.argv.iter().map(|word| crate::remote::quote(word)).collect();
+        f.write_str(&words.join(" "))
+    }
 }
 
 /// What a cluster and its host do by themselves at night, as it was found (promise M14).

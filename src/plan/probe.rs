@@ -39,6 +39,18 @@ pub enum Probe {
         /// The source's name, in flux-system.
         source: String,
     },
+    /// The same, but for these applications: each of them is at the source's revision and ready, or its Helm release has failed.
+    Settled {
+        /// The source's name, in flux-system.
+        source: String,
+        /// Names of HelmReleases, and of the Kustomizations that apply them.
+        apps: Vec<String>,
+    },
+    /// Every HelmRelease of this name is ready, and there is one.
+    ReleaseReady {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl std::fmt::Display for Probe {
@@ -58,6 +70,14 @@ impl std::fmt::Display for Probe {
                     "all kustomizations of {source} are ready at its revision and all Helm releases are ready"
                 )
             }
+            Self::Settled { source, apps } => {
+                write!(
+                    f,
+                    "all of {source} is ready at its revision, but for {}, which may have failed instead",
+                    apps.join(" and ")
+                )
+            }
+            Self::ReleaseReady { name } => write!(f, "Helm release {name} is ready"),
         }
     }
 }

@@ -9,15 +9,26 @@ use crate::remote::Command;
 
 mod empty_oauth;
 mod missing_secret;
+mod node_exporter;
+mod onlyoffice;
+mod pending_release;
+mod remediation_failed;
 mod retries_exhausted;
+mod sociallogin;
+mod webhook;
 
 /// How long a cure is given before the object is looked at again with an eye to the next use.
 pub const SETTLE: Duration = Duration::from_secs(20);
+
+/// How long what a cure does inside a container may take: Nextcloud fetches its apps from the Internet.
+const EXEC: Duration = Duration::from_secs(300);
 
 /// A remedy.
 #[derive(Debug, Clone, Copy)]
 pub struct Remedy {
     /// Kebab-case, never changed: file name, heading in `docs/remedies.md`, journal and report.
+    ///
+    /// A step names its remedies in the order in which they are asked: what knows a fault more closely comes before what resets counters.
     pub id: &'static str,
     /// What it cures, in a few words.
     pub title: &'static str,
@@ -30,12 +41,31 @@ pub struct Remedy {
 }
 
 /// Every remedy.
-pub const ALL: &[Remedy] = &[empty_oauth::REMEDY, missing_secret::REMEDY, retries_exhausted::REMEDY];
+pub const ALL: &[Remedy] = &[
+    empty_oauth::REMEDY,
+    missing_secret::REMEDY,
+    node_exporter::REMEDY,
+    onlyoffice::REMEDY,
+    pending_release::REMEDY,
+    remediation_failed::REMEDY,
+    retries_exhausted::REMEDY,
+    sociallogin::REMEDY,
+    webhook::REMEDY,
+];
 
 /// The remedy of this id.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Remedy> {
     ALL.iter().find(|remedy| remedy.id == id)
+}
+
+/// Whether Helm says of this release that a job which its chart runs after an upgrade failed.
+fn hook_failed(stuck: &Stuck, release: &str) -> bool {
+    stuck.kind == "HelmRelease"
+        && stuck.name == release
+        && ["post-upgrade hooks failed", "post-install hooks failed"]
+            .iter()
+            .any(|said| stuck.message.contains(said))
 }
 
 /// What `flux reconcile` does on the wire (facts section 5.2): any new value of the annotation asks for a reconciliation.

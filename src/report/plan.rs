@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use crate::form::{about, bytes};
-use crate::plan::{Action, Backup, Class, Found, Objects, Plan, PutBack, Restore, RestorePart, Step, Truce};
+use crate::migrations;
+use crate::plan::{
+    Action, Backup, Class, Found, Local, Objects, Plan, PutBack, Restore, RestorePart, Step, Truce,
+};
 use crate::remote::printable;
 
 /// The whole plan.
@@ -37,9 +40,11 @@ pub fn plan_text(plan: &Plan) -> String {
         write_step(&mut text, index + 1, step);
     }
     if !plan.rest.is_empty() {
-        let rest: Vec<String> = plan.rest.iter().map(ToString::to_string).collect();
         line(&mut text, "");
-        line(&mut text, &format!("  then, each planned from new facts: {}", rest.join(", ")));
+        line(&mut text, "  then, each planned from new facts and with a backup of its own:");
+        for to in &plan.rest {
+            line(&mut text, &format!("    to {to}: {}", migrations::outline(*to)));
+        }
     }
     text
 }
@@ -90,7 +95,22 @@ fn details(action: &Action) -> Vec<String> {
             }
             lines
         }
+        Action::Local(script) => script_of(script),
     }
+}
+
+fn script_of(script: &Local) -> Vec<String> {
+    let Local { release, commit, unless, remedies, .. } = script;
+    let commit = commit.get(..12).unwrap_or(commit);
+    let mut lines = vec![
+        format!("$ {script}"),
+        format!("on this machine, in Stackspin {release} at {commit}, with the cluster's API through SSH"),
+    ];
+    lines.extend(unless.iter().map(|probe| format!("only where this is not so: {probe}")));
+    if !remedies.is_empty() {
+        lines.push(format!("run again after a fault that a remedy knows: {}", remedies.join(", ")));
+    }
+    lines
 }
 
 fn held(truce: &Truce) -> Vec<String> {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::journal::Pending;
 use crate::lock::{self, Answer, Guarded, Load, Lock, Stopped};
-use crate::remote::{Command, Output, Remote, RemoteError, Turn};
+use crate::remote::{Command, Forward, Output, Remote, RemoteError, Turn};
 
 /// Bytes of journal that one command brings along, besides one line.
 const MOST_LINES: usize = 60 << 10;
@@ -184,6 +184,10 @@ impl<R: Remote> Remote for Fenced<'_, R> {
 
     fn turn(&self) -> impl Future<Output = Turn> + Send {
         self.remote.turn()
+    }
+
+    fn forward(&self, port: u16) -> impl Future<Output = Result<Forward, RemoteError>> + Send {
+        self.remote.forward(port)
     }
 
     fn news(&self) -> Vec<String> {

@@ -325,7 +325,7 @@ impl<R: Remote> Follow<'_, R> {
     }
 }
 
-fn millis(began: Instant) -> u64 {
+pub(super) fn millis(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 

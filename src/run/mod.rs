@@ -17,11 +17,13 @@ use crate::remote::{Remote, RemoteError, printable};
 use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
+mod again;
 mod changed;
 pub mod copy;
 pub mod fenced;
 pub mod job;
 mod keep;
+pub mod local;
 pub mod objects;
 pub mod position;
 mod put_back;
@@ -48,7 +50,7 @@ pub use resume::Start;
 use resume::Taken;
 pub use scribe::{Scribe, Trouble};
 use verdicts::{blocked, out_of_order};
-pub use verdicts::{held_back, unwell};
+pub use verdicts::{held_back, unasked, unwell};
 
 /// What the operator wants of one cluster, and where things are kept.
 #[derive(Debug, Clone, Copy)]
@@ -203,18 +205,6 @@ async fn gather<R: Remote>(
     Ok(Ok(facts))
 }
 
-/// The outcome when a cluster could not even be asked: nothing was changed.
-#[must_use]
-pub fn unasked(error: &RemoteError) -> Outcome {
-    let failure = Failure::new(error.kind(), error.to_string());
-    match error {
-        RemoteError::HostKey(_) => {
-            Outcome::Refused { failure: failure.read("docs/ssh.md#is-it-the-right-host") }
-        }
-        _ => Outcome::Unreachable { failure: failure.read("docs/ssh.md#errors-and-what-to-do") },
-    }
-}
-
 /// Carries out the steps of a plan in order, from where it is to be begun; the first that does not come to its end stops the cluster.
 pub async fn carry_out<R: Remote>(
     remote: &R,
@@ -235,6 +225,7 @@ pub async fn carry_out<R: Remote>(
         spool: wish.cluster.paths.spool.clone(),
         reconnect: wish.cluster.host.reconnect,
         held: false,
+        scripts: local::Place::of(wish),
     };
     let mut left = from.dirty.clone().map_or(Left::Clean, |at| Left::Dirty { at });
     let mut ended = Ok(());
@@ -290,6 +281,8 @@ struct Ground {
     reconnect: Duration,
     /// Whether what the cluster does by itself is held, or was tried to be.
     held: bool,
+    /// What upstream's scripts stand on.
+    scripts: local::Place,
 }
 
 impl Ground {
@@ -393,6 +386,7 @@ impl Ground {
                 self.proven = Some(proven);
                 Ok(())
             }
+            Action::Local(script) => again::carry(remote, step, script, &self.scripts, scribe).await,
         }
     }
 }

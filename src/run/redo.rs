@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::position::Standing;
-use super::{Ground, Scribe, Trouble, copy, job, wait};
+use super::{Ground, Scribe, Trouble, copy, job, local, wait};
 use crate::event::{Failure, Left, Outcome, StepEnd, What};
 use crate::journal::Journal;
 use crate::plan::{Action, Probe, Redo, Step};
@@ -145,6 +145,11 @@ impl Ground {
         standing: &Standing,
         scribe: &mut Scribe<'_>,
     ) -> Begin {
+        if matches!(step.action, Action::Local(_))
+            && let Some(failure) = local::still_runs(step, &self.scripts)
+        {
+            return Begin::Ask(failure);
+        }
         // The copy goes into a new folder, or begins with a new plan; what is held is held again.
         if !step.needs_proof() {
             return Begin::Do;
@@ -161,6 +166,11 @@ impl Ground {
             Standing::Failed(failure) => (format!("it failed ({})", failure.message), false),
             Standing::Begun { ran: Some(exit) } if is_job(step) && *exit == Exit::Code(0).to_string() => {
                 return Begin::IsDone("its host has told of its end, exit status 0".to_owned());
+            }
+            Standing::Begun { ran: Some(exit) }
+                if matches!(step.action, Action::Local(_)) && *exit == Exit::Code(0).to_string() =>
+            {
+                return Begin::IsDone("its script had ended with exit status 0".to_owned());
             }
             Standing::Begun { ran: Some(exit) } if is_job(step) && exit.starts_with("exit status") => {
                 (format!("its command ended with {exit}"), false)
@@ -212,7 +222,8 @@ fn ended(step: String, end: StepEnd, took_ms: u64) -> What {
 
 /// Whether a failure says that nothing at all was sent for this step.
 fn not_run_at_all(failure: &Failure) -> bool {
-    let own = ["backup-not-proven", "job-with-a-secret", "job-not-started", "job-of-another"];
+    let own =
+        ["backup-not-proven", "job-with-a-secret", "job-not-started", "job-of-another", local::NOT_STARTED];
     own.contains(&failure.cause.as_str()) || (was_not_run(failure) && failure.cause != "this-machine")
 }
 
@@ -250,6 +261,7 @@ pub(super) fn was_not_run(failure: &Failure) -> bool {
 mod tests {
     use std::collections::VecDeque;
     use std::io::Write;
+    use std::path::PathBuf;
     use std::sync::Mutex;
 
     use tokio::io::AsyncWrite;
@@ -311,6 +323,11 @@ mod tests {
             spool: String::new(),
             reconnect: Duration::ZERO,
             held: false,
+            scripts: local::Place {
+                cluster: crate::inventory::Cluster::new("oak", "203.0.113.7"),
+                folder: PathBuf::new(),
+                run: String::new(),
+            },
         };
         let step = Step::new("to-0.7/step", "Do it", class, Action::Run(Command::new("do it"))).redo(redo);
         let host = Script(Mutex::new(answers.into()));

@@ -99,6 +99,11 @@ impl<'a> Scribe<'a> {
         self.miss()
     }
 
+    /// The step's log, for what a program of this machine says.
+    pub fn writer(&mut self) -> &mut (dyn Write + Send) {
+        &mut self.log
+    }
+
     /// Records how a command ended that was not run by [`Scribe::ask`].
     pub fn ran(&mut self, line: &str, exit: &str, took_ms: u64) -> Result<(), Trouble> {
         self.log(format!("# {exit}\n").as_bytes())?;

@@ -1,8 +1,9 @@
-//! What verdicts mean for an upgrade.
+//! What verdicts mean for an upgrade, and a host that gives none.
 
 use crate::checks;
-use crate::event::{Failure, Judgement, Level};
+use crate::event::{Failure, Judgement, Level, Outcome};
 use crate::plan::Plan;
+use crate::remote::RemoteError;
 
 /// Why a plan must not be carried out. Never true of one that the planner made; a stored one may have been edited.
 pub(super) fn out_of_order(plan: &Plan) -> Option<Failure> {
@@ -38,6 +39,18 @@ pub fn unwell(verdicts: &[Judgement]) -> Option<Failure> {
     let of_state = |id: &str| checks::find(id).is_some_and(|check| check.when == checks::When::Always);
     let state: Vec<Judgement> = verdicts.iter().filter(|verdict| of_state(&verdict.check)).cloned().collect();
     blocked(&state)
+}
+
+/// The outcome when a cluster could not even be asked: nothing was changed.
+#[must_use]
+pub fn unasked(error: &RemoteError) -> Outcome {
+    let failure = Failure::new(error.kind(), error.to_string());
+    match error {
+        RemoteError::HostKey(_) => {
+            Outcome::Refused { failure: failure.read("docs/ssh.md#is-it-the-right-host") }
+        }
+        _ => Outcome::Unreachable { failure: failure.read("docs/ssh.md#errors-and-what-to-do") },
+    }
 }
 
 /// The checks that block, as one failure.

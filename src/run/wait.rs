@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const NAMED: usize = 5;
 
 /// How often each remedy was used on each object, and when last.
-type Used = BTreeMap<(&'static str, String), (u32, Instant)>;
+pub(super) type Used = BTreeMap<(&'static str, String), (u32, Instant)>;
 
 /// Waits until the probe is reached.
 pub async fn until<R: Remote>(
@@ -84,13 +84,15 @@ pub(super) async fn look<R: Remote>(
     })
 }
 
-async fn cure<R: Remote>(
+/// Uses the remedies that these objects look like, each within its bound; whether there was one.
+pub(super) async fn cure<R: Remote>(
     remote: &R,
     stuck: &[Stuck],
     allowed: &[&'static Remedy],
     used: &mut Used,
     scribe: &mut Scribe<'_>,
-) -> Result<(), Trouble> {
+) -> Result<bool, Trouble> {
+    let mut cured = false;
     for stuck in stuck {
         let Some(remedy) = allowed.iter().find(|remedy| (remedy.looks_like)(stuck)) else { continue };
         let key = key(remedy, stuck);
@@ -106,12 +108,13 @@ async fn cure<R: Remote>(
             time,
         })?;
         used.insert(key, (time, Instant::now()));
+        cured = true;
         for command in (remedy.cure)(stuck, time) {
             // A cure that cannot be given now is tried again in its turn; the bound counts it all the same.
             scribe.ask(remote, &command).await?;
         }
     }
-    Ok(())
+    Ok(cured)
 }
 
 /// A terminal state is hopeless when no remedy for it is left and the last one has had its time.

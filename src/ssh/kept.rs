@@ -18,7 +18,7 @@ use super::frame::Frame;
 use super::jump::Seat;
 use super::{Line, Manner, Network};
 use crate::inventory::Host;
-use crate::remote::{Command, Output, Remote, RemoteError, Turn};
+use crate::remote::{Command, Forward, Output, Remote, RemoteError, Turn};
 
 /// The pause before the second attempt; the first is made at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -203,6 +203,11 @@ impl Remote for Session {
             *of_mine() = Arc::downgrade(turn);
         }
         Turn::of(turn)
+    }
+
+    async fn forward(&self, port: u16) -> Result<Forward, RemoteError> {
+        let tunnel = self.tunnel(port).await?;
+        Ok(Forward { port: tunnel.local_port(), serving: Box::pin(async move { tunnel.serve().await }) })
     }
 
     fn news(&self) -> Vec<String> {

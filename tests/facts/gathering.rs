@@ -194,8 +194,8 @@ fn why<T: std::fmt::Debug>(fact: &Known<T>) -> String {
 fn unknown(facts: &Facts) -> Vec<String> {
     let json = serde_json::to_value(facts).unwrap();
     let facts = json.as_object().unwrap();
-    // The host key is no answer: whoever made the line knows it.
-    let answers = facts.iter().filter(|(name, _)| *name != "host_key");
+    // Two are no answers of the host: whoever made the line knows the host key, and what scripts need is this machine's.
+    let answers = facts.iter().filter(|(name, _)| !["host_key", "scripts"].contains(&name.as_str()));
     answers.filter(|(_, fact)| fact.get("unknown").is_some()).map(|(name, _)| name.clone()).collect()
 }
 

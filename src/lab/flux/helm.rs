@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{Controllers, World};
+use super::{Controllers, World, attempt};
 use crate::lab::encoding::{base64, now as date, plain, sha1};
 use crate::lab::faults::Fault;
 use crate::lab::kinds::{CONFIG_MAP, RELEASE, SECRET};
@@ -17,9 +17,6 @@ use crate::lab::store::{Key, Store};
 /// Annotations of Flux 2.2 and later.
 const RESET: &str = "reconcile.fluxcd.io/resetAt";
 const FORCE: &str = "reconcile.fluxcd.io/forceAt";
-
-/// The template that fails on empty OAuth secrets, in the words of the guide ("Upgrading to 0.7.0").
-const EMPTY_OAUTH: &str = "Helm upgrade failed: template: single-sign-on/templates/secret-oauth2-clients.yaml:9:55: executing \"single-sign-on/templates/secret-oauth2-clients.yaml\" at <b64enc>: invalid value; expected string";
 
 pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &World<'_>, now: Instant) {
     for (key, object) in super::snapshot(store, RELEASE) {
@@ -114,7 +111,9 @@ fn reconcile(
     } else if retries >= 0 && failures > retries && !force {
         Outcome::Exhausted
     } else {
-        match trouble(controllers, world, key, values, &wanted, installed) {
+        let record = latest.as_ref().map(|(_, record)| record);
+        let objects = release::objects(world, store, key, object, values, &wanted);
+        match attempt::trouble(controllers, store, world, key, (&wanted, values), record, &objects) {
             Some(text) => Outcome::Failed(text),
             None => Outcome::Released,
         }
@@ -240,36 +239,6 @@ fn ready(object: &mut Value, world: &World<'_>, name: &str, chart: &str, version
         "Helm upgrade succeeded",
     );
     super::set_condition(object, world.spec.flux, "Ready", "True", reason, &text);
-}
-
-/// What goes wrong with this attempt.
-fn trouble(
-    controllers: &Controllers,
-    world: &World<'_>,
-    key: &Key,
-    values: &str,
-    wanted: &str,
-    installed: bool,
-) -> Option<String> {
-    let first_version = !installed;
-    if key.name == "single-sign-on" && wanted == "0.2.2" && empty_client(values) {
-        return Some(EMPTY_OAUTH.to_owned());
-    }
-    if first_version {
-        return None;
-    }
-    if world.has(&Fault::AppNeverReady(key.name.clone())) {
-        return Some("Helm upgrade failed: timed out waiting for the condition".to_owned());
-    }
-    if key.name == "loki" && world.has(&Fault::LokiRetries) && !controllers.loki_spent {
-        return Some("Helm upgrade failed: timed out waiting for the condition".to_owned());
-    }
-    None
-}
-
-/// Whether a client of single-sign-on has no secret.
-fn empty_client(values: &str) -> bool {
-    values.contains(": \"\"\n")
 }
 
 /// The texts of all values of a release, in order.

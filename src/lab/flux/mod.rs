@@ -16,6 +16,7 @@ use super::kinds::Kind;
 use super::spec::{HostSpec, Vintage};
 use super::store::{Key, Store};
 
+mod attempt;
 mod cron;
 mod helm;
 mod kustomize;
@@ -220,4 +221,5 @@ fn message(world: &World<'_>, text: String) -> String {
     }
 }
 
+pub(in crate::lab) use attempt::DONE_INSIDE;
 pub(in crate::lab) use upkeep::{bound, pods_ready};

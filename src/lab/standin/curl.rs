@@ -5,11 +5,13 @@ use std::path::Path;
 use super::{Done, request};
 
 /// Options of curl that take a value.
-const WITH_VALUE: [&str; 22] = [
+const WITH_VALUE: [&str; 24] = [
     "--noproxy",
     "--proxy",
     "--interface",
     "--max-redirs",
+    "--proto",
+    "--proto-redir",
     "--retry-delay",
     "-o",
     "--output",

@@ -67,6 +67,7 @@ impl Session {
             ("delete", _) => self.delete(typed, words, done),
             ("annotate" | "label", _) => self.mark(typed, verb, words, done),
             ("scale", _) => self.scale(typed, words, done),
+            ("exec", _) => self.exec(typed, words),
             _ => Err(format!("error: unknown command {verb:?} for \"kubectl\"")),
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Typed {
     pub(super) ignore_missing: bool,
     pub(super) no_wait: bool,
     pub(super) kubeconfig: Option<String>,
+    /// What stands after `--`: a command for a container.
+    pub(super) inside: Vec<String>,
 }
 
 /// A kind with the version that the server prefers.
@@ -64,7 +66,9 @@ pub(super) fn read(words: &[String]) -> Result<Typed, Complaint> {
             "--type" => typed.patch_type = value()?,
             "--replicas" => typed.replicas = value()?.parse().ok(),
             "--kubeconfig" => typed.kubeconfig = Some(value()?),
-            "--timeout" | "--request-timeout" | "--grace-period" | "--field-manager" => {
+            "--" => typed.inside = words.by_ref().cloned().collect(),
+            "-c" | "--container" | "--timeout" | "--request-timeout" | "--grace-period"
+            | "--field-manager" => {
                 value()?;
             }
             "--all" => typed.all = yes,

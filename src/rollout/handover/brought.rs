@@ -116,6 +116,12 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
                 what.cluster_dir.clone_from(&cluster.directory);
                 true
             }
+            // A host's word starts no program of this machine.
+            Action::Local(_) => {
+                return Err(failed(
+                    "its plan.json runs a script on the machine that made it, which another does not take over",
+                ));
+            }
             _ => true,
         };
         if !fits {
@@ -164,4 +170,37 @@ fn json(file: &str, plan: &Plan) -> Result<Vec<u8>, Failure> {
 
 fn unreadable(file: &str, error: &dyn Display) -> Failure {
     failed(format!("{file} cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Class, Local, Step};
+    use crate::version::Version;
+
+    #[test]
+    fn a_hosts_word_starts_no_program_of_this_machine() {
+        let acme = Cluster::new("acme", "203.0.113.7");
+        let script: Local = serde_json::from_value(serde_json::json!({
+            "release": "v1.0", "commit": "0", "argv": ["sh", "-c", "steal"], "needs": []
+        }))
+        .unwrap();
+        let brought = |steps| Plan {
+            schema: plan::SCHEMA,
+            cluster: "acme".into(),
+            migration: "to-0.7".into(),
+            from: Version::V0_6,
+            to: Version::V0_7,
+            apps: Vec::new(),
+            steps,
+            notes: Vec::new(),
+            rest: Vec::new(),
+            fingerprint: plan::Fingerprint::new(),
+        };
+        let step = Step::new("to-0.7/x", "Do it", Class::ReadOnly, Action::Local(script));
+        let judged = |steps| plan(&acme, "to-0.7", &json("", &brought(steps)).unwrap());
+        assert!(judged(Vec::new()).is_ok());
+        let refused = judged(vec![step]).unwrap_err().message;
+        assert!(refused.contains("runs a script on the machine that made it"), "{refused}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Verbs that change or delete objects which are there: `patch`, `annotate`, `label`, `scale`, `delete`.
+//! Verbs that change or delete objects which are there: `patch`, `annotate`, `label`, `scale`, `delete`, and `exec`, which leaves a mark.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::Done;
 use super::super::typed::{Typed, named, pretty};
 use super::{Complaint, Session, refusal};
+use crate::lab::flux::DONE_INSIDE;
 
 /// How long `delete` waits for an object to go.
 const GONE: Duration = Duration::from_secs(60);
@@ -129,6 +130,20 @@ impl Session {
             done.print(&format!("{} {word}\n", resource.called(&answer.json())));
         }
         Ok(())
+    }
+
+    /// There are no containers to run anything in: what was to be done is written on the workload.
+    pub(super) fn exec(&mut self, typed: &Typed, words: &[String]) -> Result<(), Complaint> {
+        let (kinds, names) = named(words, "exec")?;
+        let resource = self.resource(&kinds)?;
+        let name = names.first().ok_or("error: pod, type/name or --filename must be specified")?;
+        if typed.inside.is_empty() {
+            return Err("error: you must specify at least one command for the container".to_owned());
+        }
+        let path = format!("{}/{name}", typed.place(&resource));
+        let body = json!({"metadata": {"annotations": {DONE_INSIDE: typed.inside.join(" ")}}});
+        let answer = self.ask("PATCH", &path, "application/merge-patch+json", &body)?;
+        if answer.status >= 400 { Err(refusal(&answer, "")) } else { Ok(()) }
     }
 
     pub(super) fn scale(

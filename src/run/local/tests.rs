@@ -1,0 +1,127 @@
+//! A script that an earlier process began.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command as Program};
+use std::time::Duration;
+
+use tokio::io::AsyncWrite;
+
+use super::super::Ground;
+use super::super::position::Standing;
+use super::*;
+use crate::backup::Folder;
+use crate::event::{Left, Outcome};
+use crate::journal::Journal;
+use crate::plan::{Action, Class, Redo};
+use crate::remote::{Command, Output};
+
+/// A host that is asked nothing.
+struct Silent;
+
+impl Remote for Silent {
+    async fn run(&self, command: &Command, _: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
+        panic!("asked {}", command.line())
+    }
+
+    async fn stream(
+        &self,
+        command: &Command,
+        _: &mut (dyn AsyncWrite + Unpin + Send),
+    ) -> Result<Output, RemoteError> {
+        panic!("streams {}", command.line())
+    }
+}
+
+const STEP: &str = "to-1.0/upgrade";
+
+fn place(run: &str) -> Place {
+    Place { cluster: Cluster::new("oak", "203.0.113.7"), folder: PathBuf::new(), run: run.into() }
+}
+
+fn step(redo: Redo) -> Step {
+    let script = Local {
+        release: "v1.0".into(),
+        commit: "0".repeat(40),
+        argv: vec!["bin/upgrade.sh".into(), "oak".into()],
+        needs: Vec::new(),
+        unless: None,
+        remedies: Vec::new(),
+    };
+    Step::new(STEP, "Run upstream's script", Class::Irreversible, Action::Local(script)).redo(redo)
+}
+
+/// How a step of which this is known is taken up by another process.
+async fn taken_up(run: &str, standing: Standing, redo: Redo) -> Result<(), Outcome> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("steps")).unwrap();
+    let mut journal = Journal::create(&folder.path().join("journal.ndjson"), "oak", None).unwrap();
+    let mut ground = Ground {
+        folder: Folder::create(&folder.path().join("backups"), "oak", "1").unwrap(),
+        proven: None,
+        run: run.into(),
+        spool: String::new(),
+        reconnect: Duration::ZERO,
+        held: false,
+        scripts: place(run),
+    };
+    let left = Left::Dirty { at: STEP.into() };
+    let (rung, step) = (folder.path(), step(redo));
+    ground.go_on(&Silent, &step, &standing, rung, &left, &mut journal).await.unwrap()
+}
+
+fn cause(outcome: Result<(), Outcome>) -> String {
+    outcome.unwrap_err().failure().unwrap().cause.clone()
+}
+
+/// What an earlier process left behind, as one that has left its group.
+fn left_behind(run: &str) -> Child {
+    let mark = place(run).mark(STEP);
+    Program::new("sleep").arg("600").env(upstream::MARK, mark).spawn().unwrap()
+}
+
+#[tokio::test]
+async fn a_script_whose_end_was_written_down_is_not_run_again() {
+    let ended = |exit: &str| Standing::Begun { ran: Some(exit.into()) };
+    assert_eq!(taken_up("r1", ended("exit status 0"), Redo::Never).await, Ok(()));
+    assert_eq!(cause(taken_up("r1", ended("exit status 1"), Redo::Never).await), "ask-a-person");
+}
+
+#[tokio::test]
+async fn one_whose_end_nobody_saw_is_run_again_only_where_its_rule_says_so() {
+    let begun = || Standing::Begun { ran: None };
+    assert_eq!(cause(taken_up("r2", begun(), Redo::Never).await), "ask-a-person");
+    // Done again, it needs the proof, which this ground does not have.
+    assert_eq!(cause(taken_up("r2", begun(), Redo::Repeatable).await), "backup-not-proven");
+}
+
+#[tokio::test]
+async fn while_the_old_script_runs_no_new_one_is_started_whatever_the_rule_says() {
+    let mut old = left_behind("r3");
+    // Between fork and exec it looks like its parent.
+    let seen = BTreeMap::from([("r3", 1), ("r4", 0)]);
+    for (run, number) in seen {
+        let mark = place(run).mark(STEP);
+        let mut found = upstream::alive(&mark).len();
+        for _ in 0..1000 {
+            if found == number {
+                break;
+            }
+            std::thread::yield_now();
+            found = upstream::alive(&mark).len();
+        }
+        assert_eq!(found, number);
+    }
+    for standing in [Standing::Begun { ran: None }, Standing::Again] {
+        let Err(Outcome::InDoubt { failure, .. }) = taken_up("r3", standing, Redo::Repeatable).await else {
+            panic!()
+        };
+        assert_eq!(failure.cause, "script-runs");
+        let told = format!("(kill {}) or wait for its end, then: fleet resume r3", old.id());
+        assert!(failure.message.contains(&told), "{}", failure.message);
+    }
+    old.kill().unwrap();
+    old.wait().unwrap();
+    assert_eq!(cause(taken_up("r3", Standing::Begun { ran: None }, Redo::Never).await), "ask-a-person");
+}

@@ -1,0 +1,156 @@
+//! A stand-in for upstream's Stackspin repository: `mod upstream_repo;`, then `upstream_repo::make(folder)`.
+//!
+//! Its branches v1.0 and v2 hold scripts of upstream's names and interface (facts section 2.1). They talk to the cluster through the
+//! `KUBECONFIG` that they are given, and write into `clusters/NAME/ran.log` that they ran.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// `python -m stackspin CLUSTER install`: upstream's playbook. There is no host to play it on; what it is given is looked at.
+const PLAYBOOK: &str = r#"import os, sys
+
+cluster, command = sys.argv[1:]
+folder = os.path.join("clusters", cluster)
+if command != "install" or not os.path.exists(os.path.join(folder, "kube_config_cluster.yml")):
+    sys.exit(f"there is no cluster {cluster} to {command}")
+with open(os.environ["KUBECONFIG"]) as kubeconfig:
+    assert "server: " in kubeconfig.read()
+with open(os.path.join(folder, "ran.log"), "a") as log:
+    log.write("install\n")
+print(f"PLAY RECAP: {cluster} ok=42 changed=3 failed=0")
+"#;
+
+/// What the scripts share. A cluster's folder with a file `fails` in it makes them fail.
+const BEGIN: &str = r#"#!/bin/sh
+set -eu
+cluster=$1
+cd "$(dirname "$0")/../../.."
+[ -d "clusters/$cluster" ] || { echo "there is no cluster $cluster" >&2; exit 1; }
+echo "$(basename "$0" .sh)${2:+ $2}" >> "clusters/$cluster/ran.log"
+[ ! -e "clusters/$cluster/fails" ] || { echo "it was told to fail" >&2; exit 1; }
+follow() {
+  kubectl -n flux-system patch gitrepositories.source.toolkit.fluxcd.io stackspin --type merge -p "{\"spec\":{\"ref\":{\"branch\":\"$1\"}}}"
+}
+release() { kubectl -n "$1" get helmreleases.helm.toolkit.fluxcd.io "$2" -o "jsonpath=$3"; }
+"#;
+
+const TO_1_0: &str = "follow v1.0\n";
+
+/// Fails as the guide says it may; run again it goes on.
+const TO_2: &str = r#"follow v2
+tries=0
+while [ "$tries" -lt 200 ]; do
+  said=$(release stackspin kube-prometheus-stack '{.metadata.generation}/{.status.observedGeneration}/{.status.lastAppliedRevision}/{.status.conditions}')
+  seen=${said#*/}
+  if [ "${said%%/*}" = "${seen%%/*}" ]; then
+    case $said in
+      */38.0.1/*) exit 0 ;;
+      *'retries exhausted'*) echo "Helm upgrade failed: $said" >&2; exit 1 ;;
+    esac
+  fi
+  tries=$((tries + 1))
+  sleep 0.3
+done
+echo "kube-prometheus-stack is not upgraded: $said" >&2
+exit 1
+"#;
+
+const FIX_APP: &str = r#"command -v helm > /dev/null || { echo "helm is needed" >&2; exit 1; }
+case $2 in nextcloud) old=nc-mariadb ;; zulip) old=zulip-postgresql ;; *) echo "nothing is known of $2" >&2; exit 1 ;; esac
+suspend() {
+  kubectl -n stackspin-apps patch helmreleases.helm.toolkit.fluxcd.io "$app" --type merge -p "{\"spec\":{\"suspend\":$1}}"
+}
+app=$2
+suspend true
+kubectl -n stackspin-apps delete statefulsets.apps "$old" --ignore-not-found
+suspend false
+tries=0
+while [ "$tries" -lt 200 ]; do
+  case $(release stackspin-apps "$app" '{.status.lastAppliedRevision}') in 1.7.0) exit 0 ;; esac
+  tries=$((tries + 1))
+  sleep 0.3
+done
+echo "$app is not installed" >&2
+exit 1
+"#;
+
+/// A python whose virtual environments are made at once and without the network: what upstream requires is not needed here.
+const PYTHON: &str = r#"#!/bin/sh
+case "$1 $2" in
+  '-m venv')
+    mkdir -p "$3/bin"
+    printf '#!/bin/sh\n[ "$1 $2" = "-m pip" ] && exit 0\nexec python3 "$@"\n' > "$3/bin/python"
+    chmod +x "$3/bin/python" ;;
+  *) exec python3 "$@" ;;
+esac
+"#;
+
+/// Makes the repository in `checkout`, beside the `clusters` that may be there, and in `bin` the programs that a provisioning machine has: a
+/// python, `kubectl`, `flux` and `helm`.
+pub(crate) fn make(checkout: &Path, bin: &Path) {
+    fs::create_dir_all(bin).unwrap();
+    program(&bin.join("python"), PYTHON);
+    let kubectl = format!(
+        "#!/bin/sh\nexec '{}' lab stand-in --host /nonexistent k3s kubectl \"$@\"\n",
+        env!("CARGO_BIN_EXE_fleet")
+    );
+    program(&bin.join("kubectl"), &kubectl);
+    for name in ["flux", "helm"] {
+        program(&bin.join(name), "#!/bin/sh\nexit 0\n");
+    }
+    git(checkout, &["init", "-q"]);
+    fs::write(checkout.join(".gitignore"), "/clusters\n").unwrap();
+    fs::write(checkout.join("requirements.txt"), "").unwrap();
+    release(
+        checkout,
+        "v1.0",
+        &[
+            ("stackspin/__main__.py", PLAYBOOK.to_owned()),
+            ("bin/upgrade-scripts/to-1.0/upgrade.sh", [BEGIN, TO_1_0].concat()),
+        ],
+    );
+    release(
+        checkout,
+        "v2",
+        &[
+            ("bin/upgrade-scripts/to-2.0/upgrade.sh", [BEGIN, TO_2].concat()),
+            ("bin/upgrade-scripts/to-2.0/fix-app.sh", [BEGIN, FIX_APP].concat()),
+        ],
+    );
+    // The operator has something else checked out, and goes on having it.
+    git(checkout, &["checkout", "-q", "--orphan", "main"]);
+    git(checkout, &["commit", "-q", "-m", "main"]);
+}
+
+fn release(checkout: &Path, branch: &str, files: &[(&str, String)]) {
+    for (name, text) in files {
+        let path = checkout.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        program(&path, text);
+    }
+    git(checkout, &["checkout", "-q", "-B", branch]);
+    git(checkout, &["add", "-A"]);
+    git(checkout, &["commit", "-q", "-m", branch]);
+}
+
+fn program(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Git with nothing of this machine's own settings.
+pub(crate) fn git(checkout: &Path, words: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(["-c", "user.name=upstream", "-c", "user.email=upstream@example.org"])
+        .args(words)
+        .current_dir(checkout)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
