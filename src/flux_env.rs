@@ -106,13 +106,13 @@ impl fmt::Display for Change {
 /// The variables that are not the same here and there, by key. Those that are the same do not stand in it.
 #[must_use]
 pub fn changes(here: &Values, there: &Values) -> BTreeMap<String, Change> {
-    let of_here = here.iter().filter_map(|(key, value)| match there.get(key) {
+    let ours = here.iter().filter_map(|(key, value)| match there.get(key) {
         None => Some((key.clone(), Change::Added)),
         Some(other) if **other != **value => Some((key.clone(), Change::Changed)),
         Some(_) => None,
     });
-    let of_there = there.keys().filter(|key| !here.contains_key(*key));
-    of_here.chain(of_there.map(|key| (key.clone(), Change::OnlyThere))).collect()
+    let alone = there.keys().filter(|key| !here.contains_key(*key));
+    ours.chain(alone.map(|key| (key.clone(), Change::OnlyThere))).collect()
 }
 
 /// Whether something is to be done.

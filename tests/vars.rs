@@ -38,8 +38,8 @@ fn env(bench: &Bench, host: &Host) -> PathBuf {
 }
 
 fn write(bench: &Bench, host: &Host, variables: &BTreeMap<String, String>) {
-    let lines: String = variables.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    fs::write(env(bench, host), lines).unwrap();
+    let lines: Vec<String> = variables.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    fs::write(env(bench, host), lines.concat()).unwrap();
 }
 
 fn suspend(host: &Host, kustomization: &str) {

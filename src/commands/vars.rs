@@ -186,12 +186,12 @@ fn render(shown: &BTreeMap<String, Shown>) -> String {
         let _ = match shown {
             Shown::Error(failure) => writeln!(text, "{name}: {}\n  see {}", failure.message, failure.read),
             Shown::Differs(Differs { secret, variables, .. }) => {
-                let lines: String = variables
+                let lines: Vec<String> = variables
                     .iter()
                     .map(|(key, change)| format!("  {} {change}\n", printable(key)))
                     .collect();
                 let word = if is_something(variables) { "differs from" } else { "is as" };
-                write!(text, "{name}: .flux.env {word} flux-system/{secret}\n{lines}")
+                write!(text, "{name}: .flux.env {word} flux-system/{secret}\n{}", lines.concat())
             }
         };
     }

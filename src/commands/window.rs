@@ -115,13 +115,13 @@ fn notes(kind: Kind, found: &Found, seen: &Windows) -> Vec<String> {
     let mut notes = Vec::new();
     match (found.is_open(), found.guard) {
         (true, Guard::GaveUp) => {
-            notes.push("the host's timer could not shut it, and has given up: close it".to_owned())
+            notes.push("the host's timer could not shut it, and has given up: close it".to_owned());
         }
         (true, Guard::Dead) => {
-            notes.push("the host's timer is dead, and nobody shuts it: close it".to_owned())
+            notes.push("the host's timer is dead, and nobody shuts it: close it".to_owned());
         }
         (true, Guard::None | Guard::Shut) => {
-            notes.push("it was not opened by fleet, which does not shut it".to_owned())
+            notes.push("it was not opened by fleet, which does not shut it".to_owned());
         }
         _ => {}
     }
@@ -142,13 +142,13 @@ fn render(kind: Kind, shown: &BTreeMap<String, Shown>) -> String {
                     (true, ..) => "open".to_owned(),
                     (false, ..) => "shut".to_owned(),
                 };
-                let notes: String = is.notes.iter().map(|note| format!("  {note}\n")).collect();
+                let notes: Vec<String> = is.notes.iter().map(|note| format!("  {note}\n")).collect();
                 let close = if is.open {
                     format!("  next: fleet {} close --on {name}\n", kind.id())
                 } else {
                     String::new()
                 };
-                write!(text, "{name}: {word} ({})\n  {}\n{notes}{close}", is.thing, is.night)
+                write!(text, "{name}: {word} ({})\n  {}\n{}{close}", is.thing, is.night, notes.concat())
             }
             Shown::Error(failure) => writeln!(text, "{name}: {}\n  see {}", failure.message, failure.read),
         };

@@ -11,7 +11,7 @@ use super::{Scribe, Trouble};
 use crate::event::Failure;
 use crate::facts::flux::{self, Flux, Kustomization};
 use crate::facts::kubernetes::List;
-use crate::remote::{Command, Remote, printable};
+use crate::remote::{Command, Output, Remote, printable};
 
 /// Where to read on.
 const READ: &str = "docs/windows.md#when-variables-are-not-applied";
@@ -48,7 +48,7 @@ pub(super) async fn all<R: Remote>(
     let question = Command::new("timeout 50 k3s kubectl get").arg(KIND).fixed("-A -o json").limit(64 << 20);
     let (mut states, mut pause, mut heard) = (States::new(), FIRST_PAUSE, Instant::now());
     loop {
-        let answer = scribe.look(remote, &question).await?.filter(|output| output.success());
+        let answer = scribe.look(remote, &question).await?.filter(Output::success);
         let seen = answer.and_then(|output| read(&output.text()).ok());
         if let Some((flux, handled)) = seen {
             heard = Instant::now();
