@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
 mod command;
@@ -178,6 +178,18 @@ pub trait Remote: Send + Sync {
         command: &Command,
         sink: &mut (dyn AsyncWrite + Unpin + Send),
     ) -> impl Future<Output = Result<Output, RemoteError>> + Send;
+
+    /// Runs a command and gives it all of `source` on standard input, behind what the command itself gives; at the source's end standard
+    /// input ends. No more of it is held than fits into a buffer. A command that ends before has its output all the same.
+    fn send(
+        &self,
+        command: &Command,
+        source: &mut (dyn AsyncRead + Unpin + Send),
+        log: &mut (dyn Write + Send),
+    ) -> impl Future<Output = Result<Output, RemoteError>> + Send {
+        let _ = (command, source, log);
+        async { Err(RemoteError::Refused("this host takes no stream".to_owned())) }
+    }
 
     /// Runs a command that changes nothing. One whose line is lost meanwhile is asked again on the next, at most [`MOST_ASKED`]
     /// times in all: nothing is in doubt then, only unknown.

@@ -23,7 +23,9 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::backup::restore::MIGRATION;
 use crate::files::{make_folder, read_json, write_json, write_whole};
+use crate::plan::Plan;
 use crate::version::Version;
 
 mod control;
@@ -74,7 +76,15 @@ pub struct PlanUsed {
 }
 
 impl Run {
-    /// What it is for, in words: `to 0.7`, `exec`, `lock break`, `window open`.
+    /// Whether a backup is put back: by what was typed, `fleet restore ID --to CLUSTER`, where an upgrade has a version.
+    #[must_use]
+    pub fn is_restore(&self) -> bool {
+        let onto =
+            |pair: &[String]| matches!(pair, [to, name] if to == "--to" && self.clusters.contains(name));
+        self.typed.iter().any(|word| word == "restore") && self.typed.windows(2).any(onto)
+    }
+
+    /// What it is for, in words: `to 0.7`, `restore`, `exec`, `lock break`, `window open`.
     #[must_use]
     pub fn aim(&self) -> String {
         const TWO_WORDS: [[&str; 2]; 6] = [
@@ -85,6 +95,9 @@ impl Run {
             ["k3s-window", "close"],
             ["vars", "apply"],
         ];
+        if self.is_restore() {
+            return "restore".to_owned();
+        }
         let typed = |words: &&[&str; 2]| self.typed.windows(2).any(|typed| typed == words.as_slice());
         let other =
             || TWO_WORDS.iter().find(typed).map_or_else(|| "exec".to_owned(), |words| words.join(" "));
@@ -220,6 +233,15 @@ impl ClusterFolder {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal.ndjson")
+    }
+
+    /// The plan of the restore that the run is; none where it is none. Written before the cluster is contacted.
+    pub fn restore(&self) -> io::Result<Option<Plan>> {
+        match read_json(&self.path.join(MIGRATION).join("plan.json")) {
+            Ok(plan) => Ok(Some(plan)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The folder of upstream's scripts, which all runs share: beside that of the runs.

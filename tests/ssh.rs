@@ -9,7 +9,9 @@ use std::fs;
 use std::io::sink;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::Stdio;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use agent::{Agent, again, outside};
@@ -17,6 +19,7 @@ use fleet::inventory::{Host, SecretRef};
 use fleet::remote::{Command, Exit, Output, Remote, RemoteError};
 use fleet::ssh::{Session, connect};
 use sshd::{Options, Sshd};
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use traced::Traced;
 
 const MIB: usize = 1 << 20;
@@ -236,6 +239,42 @@ async fn a_sink_that_fails_ends_its_stream_and_the_connection_goes_on() {
         let command = Command::new("echo on").deadline(Duration::from_secs(20));
         assert_eq!(ask(&session, command).await.text(), "on\n");
     }
+}
+
+#[tokio::test]
+async fn a_source_reaches_the_command_whole_behind_its_own_input() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.host()).await.unwrap();
+    let bytes: Vec<u8> = (0..9 * MIB).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let command = Command::new("cat").stdin(b"first".to_vec()).limit(16 * MIB);
+    let output = session.send(&command, &mut &bytes[..], &mut sink()).await.unwrap();
+    assert!(output.success() && output.stdout == [b"first", &bytes[..]].concat());
+    let early = session.send(&Command::new("head -c 3; exit 7"), &mut &bytes[..], &mut sink()).await.unwrap();
+    assert_eq!((early.exit, early.stdout.as_slice()), (Exit::Code(7), &b"\x00\x01\x02"[..]));
+    assert!(ask(&session, Command::new("true")).await.success());
+}
+
+/// A disk that cannot be read any further.
+struct Broken;
+
+impl AsyncRead for Broken {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Err(std::io::ErrorKind::InvalidData.into()))
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_be_read_is_this_machines_trouble_and_the_connection_goes_on() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.host()).await.unwrap();
+    let mut source = (&b"half"[..]).chain(Broken);
+    let error = session.send(&Command::new("cat; sleep 60"), &mut source, &mut sink()).await.unwrap_err();
+    assert!(matches!(error, RemoteError::Here(_)), "{error}");
+    assert!(ask(&session, Command::new("true")).await.success());
 }
 
 #[tokio::test]

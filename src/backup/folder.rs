@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::manifest::{Manifest, Proof};
 use crate::files::{make_folder, read_json, sync_folder, write_json, write_whole};
 use crate::form::hex;
+use crate::plan::Plan;
 
 /// A backup's folder: `<root>/<cluster>/<backup id>/`.
 #[derive(Debug, Clone)]
@@ -90,6 +91,16 @@ impl Folder {
     /// The last proof, which may be that of another manifest; an error of kind `NotFound` where there is none.
     pub fn proof(&self) -> io::Result<Proof> {
         read_json(&self.path.join("proof.json"))
+    }
+
+    /// Writes the plan of the rung for which the backup is made: what it is a backup of, and what was held meanwhile.
+    pub fn keep_plan(&self, plan: &Plan) -> io::Result<()> {
+        write_json(&self.path.join("plan.json"), plan)
+    }
+
+    /// The plan of the rung for which it was made; an error of kind `NotFound` where it does not say.
+    pub fn plan(&self) -> io::Result<Plan> {
+        read_json(&self.path.join("plan.json"))
     }
 
     /// Writes `manifest.json`: from now on the copy is a whole one.

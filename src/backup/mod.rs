@@ -2,7 +2,7 @@
 //!
 //! The copying itself is done by `run`; here is what is to be copied, how it is laid out, and the independent reader that
 //! proves it. In reading order: [`steps`](fn@steps), [`Folder`], [`manifest`], what the copy writes ([`sink`], [`sums`], [`objects`],
-//! [`local`]), and what reads it back ([`reader`], [`datastore`], [`prove`]).
+//! [`local`]), what reads it back ([`reader`], [`datastore`], [`prove`]), and how it is put back ([`restore`]).
 
 mod folder;
 mod proof;
@@ -13,6 +13,7 @@ pub mod local;
 pub mod manifest;
 pub mod objects;
 pub mod reader;
+pub mod restore;
 pub mod sink;
 pub mod sums;
 

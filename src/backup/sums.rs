@@ -139,6 +139,30 @@ impl Sums {
         self.entries.iter().filter(|entry| entry.traits.kind == b'f').count() as u64
     }
 
+    /// Bytes of all regular files; those with several names count as often.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.traits.size))
+    }
+
+    /// All entries.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// Marks as seen, here and there, what both lists have alike.
+    pub fn see_equal(&mut self, other: &mut Self) {
+        for entry in &mut self.entries {
+            let at = other.entries.binary_search_by_key(&entry.key, |entry| entry.key);
+            if let Some(theirs) = at.ok().and_then(|at| other.entries.get_mut(at))
+                && (theirs.traits, theirs.content) == (entry.traits, entry.content)
+            {
+                (entry.seen, theirs.seen) = (true, true);
+            }
+        }
+    }
+
     /// Paths of the list that the archive did not have, at most `limit`: the list is read once more, names are not kept.
     pub fn name_missing(&mut self, list: impl BufRead, limit: usize) -> io::Result<Vec<String>> {
         let mut strings = Strings { list };

@@ -13,6 +13,7 @@ mod inventory;
 mod keep;
 mod lab;
 mod lock;
+mod restore;
 mod runs;
 mod upgrade;
 mod vars;
@@ -24,6 +25,7 @@ pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
 pub use lab::{LabSub, LabUpArgs, RehearseArgs};
 pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
+pub use restore::RestoreArgs;
 pub use runs::{ReportArgs, RunArgs, StatusArgs};
 pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs, WorkArgs};
 pub use vars::{VarsApplyArgs, VarsDiffArgs, VarsSub};
@@ -76,6 +78,8 @@ pub enum Sub {
     Apply(ApplyArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
+    /// Put a backup back on the cluster of which it was made: datastore, token and volumes as they were then.
+    Restore(RestoreArgs),
     /// Look at backups.
     #[command(subcommand)]
     Backup(BackupSub),

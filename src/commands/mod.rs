@@ -21,6 +21,7 @@ mod output;
 mod plan;
 mod rehearse;
 mod report;
+mod restore;
 mod resume;
 mod runs;
 mod select;
@@ -48,6 +49,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Resume(args) => resume::run(&cli, args).await,
         Sub::Apply(args) => apply::run(&cli, args).await,
         Sub::Exec(args) => exec::run(&cli, args).await,
+        Sub::Restore(args) => restore::run(&cli, args).await,
         Sub::Backup(sub) => backup::run(&cli, sub),
         Sub::Doctor(args) => doctor::run(&cli, args).await,
         Sub::Lock(sub) => lock::run(&cli, sub).await,

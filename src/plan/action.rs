@@ -41,6 +41,8 @@ pub enum Action {
     Disown(Vec<Object>),
     /// Namespaces deleted with what is left in them, once no claim is.
     RemoveNamespaces(RemoveNamespaces),
+    /// A backup put back on the host that it was made of, in parts: looked whether it can be, unpacked beside, swapped in.
+    Restore(Restore),
 }
 
 /// A script of a Stackspin release, run on this machine in a checkout of its own (facts section 2; guide rows G4 to G7).
@@ -256,4 +258,48 @@ pub struct RemoveNamespaces {
     pub namespaces: Vec<String>,
     /// The claims that were moved.
     pub moved: Vec<MoveClaim>,
+}
+
+/// A backup that is put back on the host that it was made of. See `docs/restore.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restore {
+    /// Which part of the work.
+    pub part: RestorePart,
+    /// The backup's id.
+    pub backup: String,
+    /// The folder on the host for the watchdog and the job.
+    pub spool: String,
+    /// The machine of which the backup was made; none where the backup does not tell.
+    pub machine_id: Option<String>,
+    /// The k3s that the host must have; none where the operator takes any.
+    pub k3s: Option<String>,
+    /// The folders, that of k3s first.
+    pub folders: Vec<PutBack>,
+}
+
+/// The parts of a restore, each its own step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestorePart {
+    /// Look whether it can be done. Changes nothing.
+    Look,
+    /// Unpack every archive beside what is live and compare it with the host's own list from when it was made.
+    Unpack,
+    /// Stop k3s, put what was unpacked in the place of what is live, which is kept, and start k3s.
+    Swap,
+}
+
+/// One folder that is put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutBack {
+    /// The part of the backup, as its files are called: `server`, `volumes/pvc-1`.
+    pub stem: String,
+    /// The claim, for people; empty for what is none.
+    pub claim: String,
+    /// The folder on the host.
+    pub folder: String,
+    /// Bytes that it takes unpacked, at most.
+    pub bytes: u64,
+    /// Files, folders and whatever else is in it.
+    pub entries: u64,
 }

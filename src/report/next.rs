@@ -87,7 +87,7 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
                 continue;
             }
             Advice::Upgrade => {
-                let Some(target) = run.target else { continue };
+                let Some(target) = run.target.filter(|_| !run.is_restore()) else { continue };
                 let command = match &run.plan {
                     Some(plan) => format!("{fleet} apply {} --on {on}", quote(&printable(&plan.file))),
                     None => format!("{fleet} upgrade --on {on} --to {target}"),

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use crate::form::{about, bytes};
 use crate::migrations;
-use crate::plan::{Action, Backup, Class, Found, Local, Objects, Plan, Step, Truce};
+use crate::plan::{
+    Action, Backup, Class, Found, Local, Objects, Plan, PutBack, Restore, RestorePart, Step, Truce,
+};
 use crate::remote::printable;
 
 /// The whole plan.
@@ -85,6 +87,7 @@ fn details(action: &Action) -> Vec<String> {
         Action::Prove(prove) => vec![format!("datastore, objects and {} volumes", prove.volumes.len())],
         Action::Hold(truce) => held(truce),
         Action::GiveBack(_) => vec!["each as it was found when it was held".to_owned()],
+        Action::Restore(restore) => put_back(restore),
         Action::WaitUntil { probe, remedies } => {
             let mut lines = vec![format!("until {probe}")];
             if !remedies.is_empty() {
@@ -135,6 +138,24 @@ fn held(truce: &Truce) -> Vec<String> {
         truce.controller.iter().map(|(object, replicas)| format!("{object}, {replicas} replicas"));
     let timers = truce.timers.iter().map(|timer| format!("the host's {timer}"));
     jobs.chain(sources).chain(controller).chain(timers).collect()
+}
+
+fn put_back(restore: &Restore) -> Vec<String> {
+    let folder = |put: &PutBack| {
+        let claim = if put.claim.is_empty() { String::new() } else { format!(" ({})", put.claim) };
+        format!("{}{claim}: {}, up to {}", put.stem, put.folder, bytes(put.bytes))
+    };
+    match restore.part {
+        RestorePart::Look => {
+            let known = |what: &Option<String>| what.clone().unwrap_or_else(|| "whichever it is".to_owned());
+            vec![format!("machine {}, k3s {}", known(&restore.machine_id), known(&restore.k3s))]
+        }
+        RestorePart::Unpack => restore.folders.iter().map(folder).collect(),
+        RestorePart::Swap => vec![
+            "by renaming, on the host's own account: it goes on when the line is lost".to_owned(),
+            "k3s is started whatever happens".to_owned(),
+        ],
+    }
 }
 
 fn copied(backup: &Backup) -> Vec<String> {

@@ -28,7 +28,11 @@ pub(super) fn lock(cluster: &Cluster, run: &Run) -> Lock {
         run: run.id.clone(),
         owner: run.by.clone(),
         machine: Lock::machine(&of_here("/etc/machine-id"), &of_here("/proc/sys/kernel/hostname")),
-        reason: if run.target.is_some() { format!("upgrade {}", run.aim()) } else { run.aim() },
+        reason: if run.target.is_some() && !run.is_restore() {
+            format!("upgrade {}", run.aim())
+        } else {
+            run.aim()
+        },
     }
 }
 

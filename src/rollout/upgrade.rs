@@ -205,7 +205,13 @@ impl Rollout {
             stop: &self.stop,
         };
         let fenced = Fenced::new(session, &lock, number, journal.pending());
-        let mut outcome = fenced.alive(Box::pin(run::climb(&fenced, wish, from, journal))).await;
+        let mut outcome = match folder.restore()? {
+            Some(plan) => {
+                let wish = Wish { target: plan.to, ..wish };
+                fenced.alive(Box::pin(run::put_back(&fenced, wish, &plan, from, journal))).await
+            }
+            None => fenced.alive(Box::pin(run::climb(&fenced, wish, from, journal))).await,
+        };
         if matches!(outcome, Ok(Outcome::Done)) {
             outcome = run::done(&fenced, wish, journal).await.and(outcome);
         }

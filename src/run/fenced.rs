@@ -4,7 +4,7 @@
 use std::io::{Write, sink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::journal::Pending;
 use crate::lock::{self, Answer, Guarded, Load, Lock, Stopped};
@@ -168,6 +168,17 @@ impl<R: Remote> Remote for Fenced<'_, R> {
     ) -> Result<Output, RemoteError> {
         let sent = self.guarded(command);
         let answer = self.remote.stream(sent.0.command(), sink).await;
+        self.judge(&sent, answer)
+    }
+
+    async fn send(
+        &self,
+        command: &Command,
+        source: &mut (dyn AsyncRead + Unpin + Send),
+        log: &mut (dyn Write + Send),
+    ) -> Result<Output, RemoteError> {
+        let sent = self.guarded(command);
+        let answer = self.remote.send(sent.0.command(), source, log).await;
         self.judge(&sent, answer)
     }
 

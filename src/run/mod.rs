@@ -30,9 +30,11 @@ pub mod namespaces;
 pub mod objects;
 mod onward;
 pub mod position;
+mod put_back;
 mod reconcile;
 mod redo;
 mod remaining;
+mod restore;
 mod resume;
 mod saved;
 pub mod scribe;
@@ -46,11 +48,12 @@ pub mod window;
 pub use fenced::Fenced;
 pub use keep::done;
 pub use position::Position;
+pub use put_back::put_back;
 pub use redo::ASK;
 pub use resume::Start;
 use resume::Taken;
 pub use scribe::{Scribe, Trouble};
-use verdicts::blocked;
+use verdicts::{blocked, out_of_order};
 pub use verdicts::{held_back, unasked, unwell};
 
 /// What the operator wants of one cluster, and where things are kept.
@@ -270,13 +273,6 @@ pub async fn carry_out<R: Remote>(
     Ok(ended)
 }
 
-/// Why a plan must not be carried out. Never true of one that the planner made; a stored one may have been edited.
-fn out_of_order(plan: &Plan) -> Option<Failure> {
-    let step = plan.changes_before_proof()?;
-    let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
-    Some(Failure::new("plan-out-of-order", message))
-}
-
 /// What the steps of one rung stand on: the backup's folder, and its proof once there is one.
 struct Ground {
     folder: Folder,
@@ -373,6 +369,9 @@ impl Ground {
             Action::GiveBack(what) => truce::give_back(remote, what, &self.spool, scribe).await,
             Action::Objects(what) => objects::carry(remote, what, &self.folder, self.place(), scribe).await,
             Action::Backup(what) => copy::copy(remote, what, &self.folder, step.deadline, scribe).await,
+            Action::Restore(what) => {
+                restore::carry(remote, what, &self.folder, step, self.place(), scribe).await
+            }
             Action::WaitUntil { probe, remedies } => {
                 wait::until(remote, probe, remedies, step.deadline, scribe).await
             }

@@ -46,6 +46,7 @@ impl Start {
     /// A rung from its beginning, with a new folder for its backup.
     pub fn anew(wish: Wish<'_>, plan: &Plan, journal: &mut Journal) -> std::io::Result<Self> {
         let folder = new_backup(wish, journal, None)?;
+        folder.keep_plan(plan)?;
         Ok(Self { folder, steps: plan.steps.clone(), from: Rung::default() })
     }
 }

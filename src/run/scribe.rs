@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::event::{Failure, What};
 use crate::files::is_full;
@@ -121,6 +121,20 @@ impl<'a> Scribe<'a> {
         self.open(command)?;
         let began = Instant::now();
         let answer = remote.stream(command, sink).await;
+        let output = self.ended(remote, command, began, answer)?;
+        well(command, output)
+    }
+
+    /// Runs a command that must end with exit status 0 and gives it all of `source`.
+    pub async fn send<R: Remote>(
+        &mut self,
+        remote: &R,
+        command: &Command,
+        source: &mut (dyn AsyncRead + Unpin + Send),
+    ) -> Result<Output, Trouble> {
+        self.open(command)?;
+        let began = Instant::now();
+        let answer = remote.send(command, source, &mut self.log).await;
         let output = self.ended(remote, command, began, answer)?;
         well(command, output)
     }

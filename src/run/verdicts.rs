@@ -2,7 +2,15 @@
 
 use crate::checks;
 use crate::event::{Failure, Judgement, Level, Outcome};
+use crate::plan::Plan;
 use crate::remote::RemoteError;
+
+/// Why a plan must not be carried out. Never true of one that the planner made; a stored one may have been edited.
+pub(super) fn out_of_order(plan: &Plan) -> Option<Failure> {
+    let step = plan.changes_before_proof()?;
+    let message = format!("the plan would change the cluster in {} before its backup is proven", step.id);
+    Some(Failure::new("plan-out-of-order", message))
+}
 
 /// Why the pre-flight forbids the upgrade: a block, or a warning that nobody acknowledged.
 #[must_use]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use russh::ChannelMsg;
 use russh::client::Msg;
 use russh::{ChannelReadHalf, ChannelWriteHalf};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::client::Told;
@@ -26,6 +26,9 @@ pub(super) enum Take<'a> {
     /// All of it into the sink.
     Pass(&'a mut (dyn AsyncWrite + Unpin + Send)),
 }
+
+/// What goes to standard input behind what the command itself gives.
+pub(super) type Source<'a> = Option<&'a mut (dyn AsyncRead + Unpin + Send)>;
 
 /// The writing ends of channels whose command was let go of before it could say so.
 pub(super) type Orphans = Mutex<Vec<ChannelWriteHalf<Msg>>>;
@@ -82,7 +85,7 @@ pub(super) async fn run(
     channel: russh::Channel<Msg>,
     command: &Command,
     frame: &Frame,
-    take: Take<'_>,
+    (source, take): (Source<'_>, Take<'_>),
     told: &Told,
     orphans: &Orphans,
 ) -> Result<Output, RemoteError> {
@@ -90,7 +93,8 @@ pub(super) async fn run(
     let leash = Leash { channel: Some(write), orphans };
     let result = match &leash.channel {
         Some(write) => {
-            timeout(command.time_allowed(), converse(&mut read, write, command, frame, take, told)).await
+            let talk = converse(&mut read, write, command, frame, (source, take), told);
+            timeout(command.time_allowed(), talk).await
         }
         None => return Err(RemoteError::Lost("no channel".to_owned())),
     };
@@ -107,14 +111,14 @@ async fn converse(
     write: &ChannelWriteHalf<Msg>,
     command: &Command,
     frame: &Frame,
-    take: Take<'_>,
+    (source, take): (Source<'_>, Take<'_>),
     told: &Told,
 ) -> Result<Output, RemoteError> {
     if write.exec(true, frame.line()).await.is_err() {
         return Err(RemoteError::Lost(told.why().await));
     }
     let mut heard = Heard::new(command.memory_allowed(), frame, take);
-    let feeder = feed(write, frame.first_input(), command.input());
+    let feeder = feed(write, frame.first_input(), command.input(), source);
     // It does not wait for the host to say that the command was begun: that would cost each command with input a round trip.
     tokio::pin!(feeder);
     let mut fed = false;
@@ -124,7 +128,10 @@ async fn converse(
                 Some(message) => heard.take(message).await?,
                 None => break,
             },
-            () = &mut feeder, if !fed => fed = true,
+            ended = &mut feeder, if !fed => {
+                fed = true;
+                ended?;
+            }
         }
         if heard.closed {
             break;
@@ -133,14 +140,34 @@ async fn converse(
     heard.judge(frame, told).await
 }
 
-/// Sends the input and its end. A host that is gone, or that has stopped reading, shows in what is read.
-async fn feed(write: &ChannelWriteHalf<Msg>, first: &[u8], input: Option<&[u8]>) {
+/// Sends the input and its end. A host that is gone, or that has stopped reading, shows in what is read. A source that cannot be read is
+/// this machine's trouble; the host sees an early end.
+async fn feed(
+    write: &ChannelWriteHalf<Msg>,
+    first: &[u8],
+    input: Option<&[u8]>,
+    source: Source<'_>,
+) -> Result<(), RemoteError> {
     for piece in first.chunks(PIECE).chain(input.unwrap_or_default().chunks(PIECE)) {
         if write.data_bytes(piece.to_vec()).await.is_err() {
-            return;
+            return Ok(());
+        }
+    }
+    if let Some(source) = source {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = source
+                .read(&mut piece)
+                .await
+                .map_err(|error| RemoteError::Here(format!("cannot read what the host is sent: {error}")))?;
+            let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else { break };
+            if write.data_bytes(piece.to_vec()).await.is_err() {
+                return Ok(());
+            }
         }
     }
     let _ = write.eof().await;
+    Ok(())
 }
 
 /// What was heard of a command so far.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use russh::client::Msg;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -157,7 +157,7 @@ impl Remote for Session {
         let (line, channel) = self.open().await?;
         let frame = Frame::new(line.root.rights(&line).await?, command.line());
         let log = if command.is_sensitive() { None } else { Some(log) };
-        exec::run(channel, command, &frame, Take::Keep(log), &line.told, &line.orphans).await
+        exec::run(channel, command, &frame, (None, Take::Keep(log)), &line.told, &line.orphans).await
     }
 
     /// The sink is written where the channel is read: one that is slow slows the host down by TCP, and meanwhile the
@@ -174,7 +174,21 @@ impl Remote for Session {
         let (line, channel) = self.open().await?;
         let _bulk = Bulk::begin(&line.streams);
         let frame = Frame::new(line.root.rights(&line).await?, command.line());
-        exec::run(channel, command, &frame, Take::Pass(sink), &line.told, &line.orphans).await
+        exec::run(channel, command, &frame, (None, Take::Pass(sink)), &line.told, &line.orphans).await
+    }
+
+    /// The source is read where the channel is written, as fast as the host takes it.
+    async fn send(
+        &self,
+        command: &Command,
+        source: &mut (dyn AsyncRead + Unpin + Send),
+        log: &mut (dyn Write + Send),
+    ) -> Result<Output, RemoteError> {
+        let (line, channel) = self.open().await?;
+        let frame = Frame::new(line.root.rights(&line).await?, command.line());
+        let log = if command.is_sensitive() { None } else { Some(log) };
+        let both = (Some(source), Take::Keep(log));
+        exec::run(channel, command, &frame, both, &line.told, &line.orphans).await
     }
 
     /// One turn at a time and session: while it is held, another is the same one.

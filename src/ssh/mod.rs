@@ -252,7 +252,7 @@ impl Line {
         let channel = self.open().await?;
         let log = if command.is_sensitive() { None } else { Some(log) };
         let frame = Frame::new(rights, command.line());
-        exec::run(channel, command, &frame, Take::Keep(log), &self.told, &self.orphans).await
+        exec::run(channel, command, &frame, (None, Take::Keep(log)), &self.told, &self.orphans).await
     }
 
     /// Opens a channel. Until that is done nothing was sent, so no error of it leaves anything in doubt.
