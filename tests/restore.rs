@@ -113,7 +113,7 @@ fn a_cluster_that_failed_on_its_way_up_is_as_it_was_when_its_backup_was_made() {
 
     // The run that failed is over; a new one goes the way again.
     let late = bench.fleet(&["resume", "last"]).ends(5);
-    assert!(late.out.contains("has changed this host since"), "{}", late.out);
+    assert!(late.out.contains("has changed oak since"), "{}", late.out);
     bench.upgrade(&["--on", "oak"]).ends(0);
 }
 
