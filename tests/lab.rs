@@ -237,6 +237,22 @@ fn a_suspended_source_ignores_its_branch_until_it_is_resumed() {
 }
 
 #[test]
+fn a_kustomization_that_has_failed_is_tried_again_after_a_restart_of_k3s() {
+    let lab = Running::new(HostSpec::new("one").apps(["wekan"]));
+    let saved = lab.saved_secrets();
+    let variables: Vec<Value> =
+        saved.into_iter().filter(|secret| secret["metadata"]["name"] == "oas-wekan-variables").collect();
+    lab.kubectl(&["delete", "secrets", "oas-wekan-variables", "-n", FLUX]);
+    lab.reconcile(KUSTOMIZATIONS, FLUX, "wekan");
+    until("it has failed", || lab.ready(KUSTOMIZATIONS, FLUX, "wekan").0 == "False");
+    for what in ["stop", "start"] {
+        assert!(lab.program("systemctl", &[what, "k3s"]).status.success());
+    }
+    lab.put_back(&variables);
+    until("it is ready", || lab.ready(KUSTOMIZATIONS, FLUX, "wekan").0 == "True");
+}
+
+#[test]
 fn a_kustomization_waits_for_what_it_depends_on() {
     let lab = Running::new(HostSpec::new("one"));
     // Suspended, but seen by its controller: it stays ready, at the old revision.

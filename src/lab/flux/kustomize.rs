@@ -39,7 +39,9 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
             continue;
         }
         let revision = revision(store, &key, &kustomization);
+        // One that is not ready is tried again after a restart too, of which nothing planned is left.
         let needed = !super::current(&kustomization)
+            || !super::is_ready(&kustomization)
             || super::asked(&kustomization)
             || revision
                 .as_ref()

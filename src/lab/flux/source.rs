@@ -27,8 +27,11 @@ pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &Wor
             continue;
         }
         let fetched = !source["status"]["artifact"].is_null();
-        let needed =
-            !fetched || !super::current(&source) || super::asked(&source) || controllers.planned(&key);
+        let needed = !fetched
+            || !super::current(&source)
+            || !super::is_ready(&source)
+            || super::asked(&source)
+            || controllers.planned(&key);
         if !needed || !controllers.turn(&key, now, world.spec.pace.fetch) {
             continue;
         }
