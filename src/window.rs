@@ -2,7 +2,7 @@
 //! rows G1 and G3; facts section 3.6).
 //!
 //! Pure: what is to be done is decided here from what was seen, `run::window` carries it out. A window is a thing of the
-//! [truce](crate::truce) that is set to open, with a timer on the host that sets it to shut whoever dies. How it all works is told in
+//! [`crate::truce`] that is set to open, with a timer on the host that sets it to shut whoever dies. How it all works is told in
 //! `docs/windows.md`.
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! A backup put back on the host that it was made of: the plan, which is made of the backup alone, and what is sent to the host.
 //!
-//! Nothing here asks the cluster: it may be what is broken. In reading order: [`Saved`], [`plan`], [`script`], [`source`]. How it goes and
+//! Nothing here asks the cluster: it may be what is broken. In reading order: [`Saved`], [`mod@plan`], [`script`], [`source`]. How it goes and
 //! why is told in `docs/restore.md`.
 
 use std::collections::BTreeMap;
