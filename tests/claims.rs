@@ -18,7 +18,7 @@ use fleet::run::job::Place;
 use fleet::run::{Scribe, Trouble, claim, disown, namespaces, objects};
 use fleet::ssh::{Limits, Network, Session};
 use fleet::version::Version;
-use lab_support::{Bench, replace_program, tree, until};
+use lab_support::{Bench, real_kubectl, replace_program, tree, until};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
@@ -344,24 +344,6 @@ fn of_flux(host: &Host, plural: &str, group: &str) -> Vec<Object> {
         name: name(object, "name"),
     };
     found.iter().map(object).collect()
-}
-
-/// Puts this machine's kubectl, where it has one, behind the host's `k3s kubectl`: it has its own mind about flags and answers.
-fn real_kubectl(host: &Host) {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder| folder.join("kubectl").is_file()) {
-        // Not `println!`: what a test prints that passes is kept from the screen.
-        let _ = writeln!(
-            std::io::stderr(),
-            "not with a real kubectl: none is installed (Debian's kubernetes-client)"
-        );
-        return;
-    }
-    let script = r#"here=$(dirname "$real")/..
-[ "$1" = kubectl ] || exec "$real" "$@"
-shift
-exec kubectl --kubeconfig="$here/etc-rancher/k3s.yaml" --cache-dir="$here/cache" "$@""#;
-    replace_program(host, "k3s", script);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

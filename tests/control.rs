@@ -282,9 +282,10 @@ fn a_terminal_that_is_closed_stops_the_run_at_a_safe_point_and_breaks_nothing() 
     );
     let mut places = bench.command(&[]);
     places.env("FLEET_LOG", "debug").env("TERM", "xterm").env("SHELL", "/bin/sh");
-    let mut script = std::process::Command::new("script");
+    // Tests that are run under nohup hand on that a hangup is ignored, and fleet would keep to that.
+    let mut script = std::process::Command::new("env");
     script
-        .args(["-qec", &line, "/dev/null"])
+        .args(["--default-signal=HUP", "script", "-qec", &line, "/dev/null"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

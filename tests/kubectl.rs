@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fleet::lab::{Fault, Host, HostSpec, Lab, OF_THIS_MACHINE};
+use fleet::probes::Stuck;
+use fleet::remedies;
 use fleet::remote::quote;
 
 const FLEET: &str = env!("CARGO_BIN_EXE_fleet");
@@ -89,8 +91,13 @@ fn fleet(lab: &Lab, words: &[&str]) -> Output {
         .unwrap()
 }
 
+/// What is sent through a real kubectl by another test, `tests/claims.rs` or `tests/rungs.rs`.
+const ELSEWHERE: [&str; 4] = ["run/claim", "run/disown.rs", "run/namespaces.rs", "migrations/mod.rs"];
+/// What no API server answers alone: a program in a container is started by the node, which the lab has not.
+const OF_THE_NODE: &str = "exec";
+
 /// What the command texts in `src/` begin with: the fixed words after `k3s kubectl`, as far as they are known there. What stands in back
-/// quotes is advice to people.
+/// quotes or behind `ssh` is advice to people.
 fn forms() -> BTreeSet<Vec<String>> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -98,16 +105,46 @@ fn forms() -> BTreeSet<Vec<String>> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path == source.join("lab") || path == source.join("commands") {
-                // Neither sends commands to hosts: the lab answers them, `commands` prints advice.
+            let elsewhere = ELSEWHERE.iter().any(|place| path.starts_with(source.join(place)));
+            if path == source.join("lab") || path == source.join("commands") || elsewhere {
+                // Neither the lab nor `commands` sends commands to hosts: the one answers them, the other prints advice.
             } else if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
                 files.push(path);
             }
         }
     }
-    files.iter().flat_map(|file| forms_of(&fs::read_to_string(file).unwrap())).collect()
+    let text = |file: &PathBuf| fs::read_to_string(file).unwrap();
+    let code = |text: String| text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+    let mut forms: BTreeSet<Vec<String>> =
+        files.iter().flat_map(|file| forms_of(&code(text(file)))).collect();
+    forms.retain(|form| form.first().is_none_or(|verb| verb != OF_THE_NODE));
+    forms
+}
+
+/// Gives a host the commands of every remedy, as if this release of it wanted them.
+fn cure_everything(host: &Host) {
+    let stuck = Stuck {
+        kind: "HelmRelease",
+        namespace: "oas".into(),
+        name: "loki".into(),
+        message: String::new(),
+        terminal: false,
+    };
+    let path = std::env::join_paths(
+        std::iter::once(host.folder().join("bin"))
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    );
+    let path = path.unwrap();
+    for remedy in remedies::ALL {
+        let cures = (1..=remedy.most).flat_map(|time| (remedy.cure)(&stuck, time));
+        for command in cures.filter(|command| !command.line().contains("kubectl exec")) {
+            Command::new("sh").arg("-c").arg(command.line()).env("PATH", &path).output().unwrap();
+        }
+    }
 }
 
 fn forms_of(text: &str) -> Vec<Vec<String>> {
@@ -115,7 +152,7 @@ fn forms_of(text: &str) -> Vec<Vec<String>> {
     let text = text.lines().filter(code).collect::<Vec<_>>().join("\n");
     let mut forms = Vec::new();
     for (at, found) in text.match_indices("k3s kubectl ") {
-        if text[..at].ends_with('`') {
+        if text[..at].ends_with('`') || text[..at].ends_with("ssh ssh://{login} ") {
             continue;
         }
         let rest = &text[at + found.len()..];
@@ -175,8 +212,8 @@ fn a_whole_upgrade_with_its_remedies_goes_through_a_real_kubectl() {
     assert_eq!(trusted.status.code(), Some(0), "{}", String::from_utf8_lossy(&trusted.stdout));
     let acks = OF_THIS_MACHINE.iter().flat_map(|id| ["--ack", id]);
     let output = fleet(&lab, &["upgrade", "--all"].into_iter().chain(acks).collect::<Vec<_>>());
-    let calls = calls(host);
-    let failed: Vec<String> = calls
+    let upgraded = calls(host);
+    let failed: Vec<String> = upgraded
         .iter()
         .filter(|call| call.code != "0")
         .map(|call| format!("{} ended with {}: {}", call.words.join(" "), call.code, call.said))
@@ -200,7 +237,22 @@ fn a_whole_upgrade_with_its_remedies_goes_through_a_real_kubectl() {
 
     // Only the API's absence while k3s starts is a reason to fail.
     let away = |said: &str| said.contains("refused") || said.contains("Unable to connect");
-    let strange: Vec<&Call> = calls.iter().filter(|call| call.code != "0" && !away(&call.said)).collect();
+    let strange: Vec<&Call> = upgraded.iter().filter(|call| call.code != "0" && !away(&call.said)).collect();
+    assert!(strange.is_empty(), "{strange:#?}");
+
+    cure_everything(host);
+    for window in ["window", "k3s-window"] {
+        for words in [&["open", "--for", "1h"][..], &["close"]] {
+            let output = fleet(&lab, &[&[window], words, &["--on", "acme"]].concat());
+            assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    // An object that a remedy is for need not be there.
+    let calls = calls(host);
+    let strange: Vec<&Call> = calls[upgraded.len()..]
+        .iter()
+        .filter(|call| call.code != "0" && !call.said.contains("NotFound"))
+        .collect();
     assert!(strange.is_empty(), "{strange:#?}");
 
     // The two said everything that fleet can say.

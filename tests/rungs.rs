@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use fleet::lab::{Fault, Host, HostSpec};
 use fleet::version::Version;
-use lab_support::{Bench, Ran, acknowledging, left_on_spool, run, tree};
+use lab_support::{Bench, Ran, acknowledging, left_on_spool, real_kubectl, run, tree};
 use serde_json::Value;
 
 /// Hosts, and a provisioning machine with upstream's repository.
@@ -86,6 +86,7 @@ fn clusters_of_0_8_go_up_to_2_by_upstreams_scripts_through_every_fault_that_the_
             ..HostSpec::new("few").version(Version::V1_0).apps(["wordpress"])
         },
     ]);
+    real_kubectl(up.bench.host("few"));
     let before: Vec<_> =
         up.bench.lab.hosts().map(|host| (host, secrets(host), tree(&host.storage(), &[]))).collect();
     up.upgrade(&["--all"]).ends(0);

@@ -397,7 +397,7 @@ fn a_line_that_is_cut_is_made_again_and_only_a_copy_in_the_middle_of_its_stream_
         ("copy-begun", at("tar -C")),
         ("copy-ended", after("tar -C")),
         ("stop", after("systemctl stop k3s")),
-        ("kill-not-heard", at("&& k3s-killall.sh")),
+        ("kill-not-heard", at("exit; k3s-killall.sh")),
     ];
     let others = [
         ("facts", at("begin $1")),
@@ -504,7 +504,7 @@ fn a_copy_that_is_not_proven_lets_no_step_of_a_migration_be_sent() {
         ("other-owner", r#"exec "$real" --owner=12345 "$@""#),
     ];
     let mut specs: Vec<HostSpec> = tars.iter().map(|(name, _)| HostSpec::new(*name)).collect();
-    specs.push(HostSpec::new("killall-fails").fault(Fault::CommandFails("&& k3s-killall.sh".to_owned())));
+    specs.push(HostSpec::new("killall-fails").fault(Fault::CommandFails("exit; k3s-killall.sh".to_owned())));
     specs.push(HostSpec::new("wont-start").fault(Fault::K3sWontStart));
     specs.push(
         HostSpec::new("cut-before-the-stop").fault(Fault::ConnectionDropsAt("/api/v1/configmaps".to_owned())),

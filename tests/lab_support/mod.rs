@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -329,4 +329,22 @@ pub(crate) fn control(text: &str) -> Option<char> {
 /// Whether bytes hold other bytes.
 pub(crate) fn holds(bytes: &[u8], what: &[u8]) -> bool {
     bytes.windows(what.len()).any(|window| window == what)
+}
+
+/// Puts this machine's kubectl, where it has one, behind the host's `k3s kubectl`: it has its own mind about flags and answers.
+pub(crate) fn real_kubectl(host: &Host) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|folder| folder.join("kubectl").is_file()) {
+        // Not `println!`: what a test prints that passes is kept from the screen.
+        let _ = writeln!(
+            std::io::stderr(),
+            "not with a real kubectl: none is installed (Debian's kubernetes-client)"
+        );
+        return;
+    }
+    let script = r#"here=$(dirname "$real")/..
+[ "$1" = kubectl ] || exec "$real" "$@"
+shift
+exec kubectl --kubeconfig="$here/etc-rancher/k3s.yaml" --cache-dir="$here/cache" "$@""#;
+    replace_program(host, "k3s", script);
 }
