@@ -145,7 +145,7 @@ fn of_two_real_upgrades_of_one_host_one_does_it_and_the_other_names_him() {
 const AT_ONCE: usize = 25;
 
 #[test]
-#[ignore = "a thousand whole upgrades take half an hour; tests/bench/race runs it"]
+#[ignore = "a thousand whole upgrades take a quarter of an hour; tests/bench/race runs it"]
 fn of_two_real_upgrades_a_thousand_times_exactly_one_changes_anything() {
     let races = std::env::var("FLEET_RACES").ok().and_then(|races| races.parse().ok()).unwrap_or(1000);
     let mut won = [0_usize; 2];
