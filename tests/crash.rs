@@ -99,7 +99,7 @@ fn two_unbroken_runs_end_alike() {
 
 /// A measurement: how long it takes hangs on what it strikes, as a Flux that has failed waits for its own interval.
 #[test]
-#[ignore = "takes from minutes to hours; tests/bench/soak runs it"]
+#[ignore = "takes a quarter of an hour; tests/bench/soak runs it"]
 fn a_fleet_that_is_struck_at_every_tenth_step_ends_as_it_should() {
     let hosts = std::env::var("FLEET_SOAK").ok().and_then(|hosts| hosts.parse().ok()).unwrap_or(4);
     let (_, end) = unbroken();

@@ -186,6 +186,8 @@ impl Rollout {
         if let Ok(Met { another: Some(failure), .. }) = meet(session, cluster).await {
             return self.finished(journal, from.truth(Outcome::Refused { failure }));
         }
+        // Read before the lock is taken: a file that cannot be read must leave no lock behind.
+        let restore = folder.restore()?;
         let lock = locked::lock(cluster, &self.record);
         let number = match locked::take(session, &lock).await {
             Ok(number) => number,
@@ -205,7 +207,7 @@ impl Rollout {
             stop: &self.stop,
         };
         let fenced = Fenced::new(session, &lock, number, journal.pending());
-        let mut outcome = match folder.restore()? {
+        let mut outcome = match restore {
             Some(plan) => {
                 let wish = Wish { target: plan.to, ..wish };
                 fenced.alive(Box::pin(run::put_back(&fenced, wish, &plan, from, journal))).await
