@@ -35,6 +35,7 @@ pub(super) async fn visit(
     let visit = Visit {
         errand,
         run: folder.clone(),
+        record: folder.run()?,
         network: Network::new(Limits::default()),
         listener: std::io::stderr().is_terminal().then(|| listener.clone()),
         budget: Arc::new(Budget::from(&args.budget)),

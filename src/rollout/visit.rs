@@ -15,7 +15,7 @@ use crate::journal::Journal;
 use crate::planner;
 use crate::run::{self, Fenced, vars};
 use crate::ssh::{Network, Session};
-use crate::state::{ClusterFolder, RunFolder, step_log};
+use crate::state::{ClusterFolder, Run, RunFolder, step_log};
 use crate::window::Wanted;
 
 /// What is done on each cluster.
@@ -34,6 +34,8 @@ pub struct Visit {
     pub errand: Errand,
     /// The run's folder.
     pub run: RunFolder,
+    /// What its `run.json` says.
+    pub record: Run,
     /// The connections.
     pub network: Arc<Network>,
     /// Hears every event once it is on disk, if anybody wants to.
@@ -116,7 +118,7 @@ impl Visit {
         if let Some(outcome) = other {
             return finished(journal, outcome);
         }
-        let lock = locked::lock(cluster, &self.run.run()?);
+        let lock = locked::lock(cluster, &self.record);
         let number = match locked::take(session, &lock).await {
             Ok(number) => number,
             Err(outcome) => return finished(journal, outcome),
