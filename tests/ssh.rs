@@ -242,6 +242,21 @@ async fn a_sink_that_fails_ends_its_stream_and_the_connection_goes_on() {
 }
 
 #[tokio::test]
+async fn a_sink_that_never_takes_anything_is_given_up_and_the_connection_goes_on() {
+    let sshd = Sshd::start();
+    let session = connect(&sshd.host()).await.unwrap();
+    for _ in 0..10 {
+        // A pipe that nobody reads: full after sixteen bytes.
+        let (mut sink, _reader) = tokio::io::duplex(16);
+        let flood = Command::new("exec cat /dev/zero").deadline(Duration::from_millis(200));
+        let error = session.stream(&flood, &mut sink).await.unwrap_err();
+        assert!(matches!(error, RemoteError::Deadline(_)), "{error}");
+        let command = Command::new("echo on").deadline(Duration::from_secs(20));
+        assert_eq!(ask(&session, command).await.text(), "on\n");
+    }
+}
+
+#[tokio::test]
 async fn a_source_reaches_the_command_whole_behind_its_own_input() {
     let sshd = Sshd::start();
     let session = connect(&sshd.host()).await.unwrap();

@@ -103,9 +103,10 @@ async fn a_sink_slower_than_every_keepalive_loses_nothing() {
     assert!(ask(&session, "end without close").await.unwrap().success());
 }
 
-// Trap 1.5: a channel whose reader was let go of must not stop the next command.
+// Trap 1.5: a channel whose reader was let go of must not stop the next command. That the connection goes on is shown with a
+// real sshd (tests/ssh.rs): the library's server does not always get over a flood that nobody takes.
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_never_takes_anything_is_given_up_and_the_connection_lives() {
+async fn a_sink_that_never_takes_anything_is_given_up_in_time() {
     let session = meet(&Server::default()).await.unwrap();
     let mut sink =
         SlowSink { rest: Some(Box::pin(tokio::time::sleep(Duration::from_secs(1 << 30)))), got: 0 };
@@ -114,10 +115,8 @@ async fn a_sink_that_never_takes_anything_is_given_up_and_the_connection_lives()
     assert_eq!(result.unwrap_err(), RemoteError::Deadline(Duration::from_secs(5)));
     // The reader is let go of first: a connection that waits for it would not take the order to close.
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    assert!(ask(&session, "end without close").await.unwrap().success());
 }
 
-// That the connection goes on is shown with a real sshd (tests/ssh.rs): the library's server does not always get over a flood that nobody takes.
 #[tokio::test]
 async fn a_sink_that_fails_is_this_machines_trouble() {
     let session = meet(&Server::default()).await.unwrap();
