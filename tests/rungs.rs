@@ -9,10 +9,11 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use fleet::lab::{Fault, Host, HostSpec};
 use fleet::version::Version;
-use lab_support::{Bench, Ran, acknowledging, left_on_spool, real_kubectl, run, tree};
+use lab_support::{Bench, Ran, acknowledging, left_on_spool, real_kubectl, run, tree, until};
 use serde_json::Value;
 
 /// Hosts, and a provisioning machine with upstream's repository.
@@ -40,10 +41,22 @@ impl Upstream {
     }
 
     fn fleet(&self, words: &[&str]) -> Ran {
+        run(&mut self.command(words))
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let mut path = OsString::from(self.bench.path("bin"));
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap());
-        run(self.bench.command(words).env("PATH", path))
+        let mut command = self.bench.command(words);
+        command.env("PATH", path);
+        command
+    }
+
+    /// Goes on with the one run.
+    fn resume(&self) -> Ran {
+        let run = self.bench.run();
+        self.fleet(&["resume", run.file_name().unwrap().to_str().unwrap()])
     }
 
     fn upgrade(&self, more: &[&str]) -> Ran {
@@ -139,9 +152,7 @@ fn a_script_that_fails_stops_its_cluster_and_is_run_again_by_resume_where_the_gu
     assert_eq!(up.ran("oak"), ["upgrade"]);
 
     fs::remove_file(&fails).unwrap();
-    let id = up.bench.run();
-    let id = id.file_name().unwrap().to_str().unwrap();
-    up.fleet(&["resume", id]).ends(0);
+    up.resume().ends(0);
     assert_eq!(up.bench.report("oak")["outcome"], "done");
     assert_eq!(up.ran("oak"), ["upgrade", "upgrade", "upgrade"], "again, and once more for the DaemonSet");
 }
@@ -276,4 +287,51 @@ fn clusters_of_0_7_become_stackspin_with_every_byte_of_volumes_secrets_and_overr
     let told = remedies(&up.bench.report("all"));
     assert!(told.iter().any(|remedy| remedy == "onlyoffice"), "{told:?}");
     assert_eq!(up.ran("two"), ["install-stackspin", "install-app nextcloud", "install-app wordpress"]);
+}
+
+/// At the worst place: the claim is deleted, its volume is nobody's, and the next command never ends.
+#[test]
+fn a_fleet_that_is_killed_between_two_claims_of_one_volume_goes_on_where_it_was() {
+    let hangs = Fault::CommandHangs("claimRef".to_owned());
+    let oak = HostSpec::new("oak").version(Version::V0_7).apps(["wekan"]).fault(hangs.clone());
+    let up = Upstream::new(vec![oak]);
+    let host = up.bench.host("oak");
+    let (secrets_before, claims_before) = (carried(host), claims(host));
+    let before = tree(&host.storage(), &[]);
+    let words = acknowledging(&["upgrade", "--to", "0.8"], &["--all"]);
+    let mut fleet = up.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("a volume is released", || {
+        host.objects("persistentvolumes").iter().any(|volume| volume["status"]["phase"] == "Released")
+    });
+    fleet.kill().unwrap();
+    fleet.wait().unwrap();
+
+    let refused = up.fleet(&["plan", "--to", "0.8", "--on", "oak"]).ends(5);
+    assert!(refused.out.contains("both GitRepositories openappstack and stackspin"), "{refused:?}");
+    host.heal(&hangs);
+    up.resume().ends(0);
+    assert_eq!(up.bench.report("oak")["outcome"], "done");
+    assert!(before == tree(&host.storage(), &[]), "its volumes have changed");
+    let (secrets, claims) = (secrets(host), claims(host));
+    assert!(secrets_before.iter().all(|(name, data)| secrets.get(name) == Some(data)));
+    let moved = claims_before.iter().all(|(name, (namespace, volume))| {
+        claims.get(name) == Some(&(namespace.replacen("oas", "stackspin", 1), volume.clone()))
+    });
+    assert!(moved && claims.len() == claims_before.len(), "{claims:#?}");
+    assert_eq!(up.ran("oak"), ["install-stackspin", "install-app wekan"]);
+}
+
+#[test]
+fn a_plan_from_0_6_shows_its_own_rung_exactly_and_the_others_in_outline() {
+    let up = Upstream::new(vec![HostSpec::new("oak").apps(["wekan"])]);
+    let plan = up.fleet(&["plan", "--to", "2", "--on", "oak"]).ends(2).out;
+    for said in [
+        "0.6 -> 0.7 (to-0.7)",
+        "    to 0.8: about an hour and a half",
+        "    to 1.0: about an hour",
+        "    to 2: about an hour",
+    ] {
+        assert!(plan.contains(said), "no {said:?} in:\n{plan}");
+    }
+    assert!(!plan.contains("to-0.8/"), "{plan}");
 }
