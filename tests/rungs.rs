@@ -202,6 +202,24 @@ fn make(host: &Host, object: &Value) {
     host.poke();
 }
 
+/// What would keep a claim in use, or start something that does: a cron job, a job, and a pod that has ended.
+fn in_the_way(host: &Host) {
+    let files = serde_json::json!({"containers": [], "volumes": [
+        {"name": "files", "persistentVolumeClaim": {"claimName": "nextcloud-files"}}]});
+    let named = |version: &str, kind: &str, name: &str| serde_json::json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "oas-apps"}});
+    let mut cron = named("batch/v1", "CronJob", "nc-cron");
+    let template = serde_json::json!({"spec": {"template": {"spec": files}}});
+    cron["spec"] = serde_json::json!({"schedule": "*/5 * * * *", "jobTemplate": template});
+    let mut job = named("batch/v1", "Job", "nc-cron-1");
+    job["spec"] = template["spec"].clone();
+    let mut pod = named("v1", "Pod", "debug");
+    pod["spec"] = files;
+    pod["status"] = serde_json::json!({"phase": "Succeeded"});
+    for object in [cron, job, pod] {
+        make(host, &object);
+    }
+}
+
 /// Claims by name, each with its namespace and volume.
 fn claims(host: &Host) -> BTreeMap<String, (String, String)> {
     let claims = host.objects("persistentvolumeclaims").into_iter().map(|claim| {
@@ -226,6 +244,7 @@ fn clusters_of_0_7_become_stackspin_with_every_byte_of_volumes_secrets_and_overr
             &values("ConfigMap", "kube-system", "oas-local-path-provisioner-override", "keep: true\n"),
         );
         make(host, &values("Secret", "oas-apps", "oas-wordpress-override", "cGFzc3dvcmQ6IGh1bnRlcjIK"));
+        in_the_way(host);
         before.push((host, carried(host), claims(host), tree(&host.storage(), &[])));
     }
     up.fleet(&acknowledging(&["upgrade", "--to", "0.8"], &["--all"])).ends(0);
