@@ -10,7 +10,10 @@ use crate::migrations;
 use crate::plan::{Plan, SCHEMA};
 use crate::version::Version;
 
+mod onto;
 mod truce;
+
+pub use onto::onto;
 
 /// What the planner says.
 #[derive(Debug, Clone, PartialEq)]

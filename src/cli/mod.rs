@@ -78,7 +78,7 @@ pub enum Sub {
     Apply(ApplyArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
-    /// Put a backup back on the cluster of which it was made: datastore, token and volumes as they were then.
+    /// Put a backup back on the cluster of which it was made, as it was then; or its volumes' data onto another cluster.
     Restore(RestoreArgs),
     /// Look at backups.
     #[command(subcommand)]

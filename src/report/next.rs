@@ -174,8 +174,11 @@ fn settle(fleet: &str, report: &ClusterReport, run: &Run) -> Option<Next> {
 
 fn verify(fleet: &str, report: &ClusterReport) -> Option<Next> {
     let backup = report.backup()?;
+    // What was put back may be a backup of another cluster: its folder tells.
+    let of = std::path::Path::new(&backup.folder).parent().and_then(std::path::Path::file_name);
+    let of = of.map_or_else(|| report.cluster.clone(), |of| of.to_string_lossy().into_owned());
     Some(Next {
-        command: format!("{fleet} backup verify {} {}", quote(&report.cluster), quote(&backup.backup)),
+        command: format!("{fleet} backup verify {} {}", quote(&of), quote(&backup.backup)),
         why: "to prove the backup anew".to_owned(),
     })
 }

@@ -142,7 +142,11 @@ fn held(truce: &Truce) -> Vec<String> {
 
 fn put_back(restore: &Restore) -> Vec<String> {
     let folder = |put: &PutBack| {
-        let claim = if put.claim.is_empty() { String::new() } else { format!(" ({})", put.claim) };
+        let claim = match &put.into {
+            Some(into) => format!(" ({} -> {into})", put.claim),
+            None if put.claim.is_empty() => String::new(),
+            None => format!(" ({})", put.claim),
+        };
         format!("{}{claim}: {}, up to {}", put.stem, put.folder, bytes(put.bytes))
     };
     match restore.part {

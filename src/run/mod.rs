@@ -225,6 +225,7 @@ pub async fn carry_out<R: Remote>(
     let mut ground = Ground {
         folder,
         proven: None,
+        cluster: wish.cluster.name.clone(),
         run: wish.folder.run(),
         spool: wish.cluster.paths.spool.clone(),
         reconnect: wish.cluster.host.reconnect,
@@ -277,6 +278,8 @@ pub async fn carry_out<R: Remote>(
 struct Ground {
     folder: Folder,
     proven: Option<Proven>,
+    /// The cluster's name. A backup may be that of another.
+    cluster: String,
     /// The run's id, by which a job on the host is found again.
     run: String,
     /// The spool folder on the host.
@@ -291,7 +294,7 @@ struct Ground {
 
 impl Ground {
     fn place(&self) -> job::Place<'_> {
-        job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool }
+        job::Place { run: &self.run, cluster: &self.cluster, spool: &self.spool }
     }
 
     /// Does one step, and writes down that it is begun and how it ended. `Err` is the outcome of the cluster.
