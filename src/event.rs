@@ -186,6 +186,15 @@ pub enum What {
         /// How.
         outcome: Outcome,
     },
+    /// A person has done what a step asks for.
+    Confirmed {
+        /// The step.
+        step: String,
+        /// User and machine.
+        by: String,
+        /// In the person's own words.
+        note: Option<String>,
+    },
     /// A kind that this version does not know.
     #[serde(other)]
     Unknown,
@@ -340,6 +349,15 @@ pub enum Outcome {
         /// Which limit was exceeded.
         failure: Failure,
     },
+    /// It waits for a person, who has something to do.
+    Asked {
+        /// The step that asks.
+        step: String,
+        /// What state the cluster is in.
+        state: Left,
+        /// What is asked for.
+        failure: Failure,
+    },
 }
 
 impl Outcome {
@@ -356,6 +374,7 @@ impl Outcome {
             Self::InDoubt { .. } => "in doubt",
             Self::Interrupted { .. } => "interrupted",
             Self::Halted { .. } => "halted",
+            Self::Asked { .. } => "asked",
         }
     }
 
@@ -367,7 +386,8 @@ impl Outcome {
             | Self::Unreachable { failure }
             | Self::Halted { failure }
             | Self::Failed { failure, .. }
-            | Self::InDoubt { failure, .. } => Some(failure),
+            | Self::InDoubt { failure, .. }
+            | Self::Asked { failure, .. } => Some(failure),
             Self::Done | Self::NothingToDo | Self::Interrupted { .. } => None,
         }
     }

@@ -13,7 +13,7 @@ mod action;
 mod probe;
 
 pub use action::{
-    Action, Backup, Claimed, Found, Local, MoveClaim, Object, Objects, Onto, Prove, PutBack,
+    Action, Ask, Backup, Claimed, Found, Local, MoveClaim, Object, Objects, Onto, Prove, PutBack,
     RemoveNamespaces, Renamed, Restore, RestorePart, Shut, Truce, VolumeCopy,
 };
 pub use probe::Probe;

@@ -70,7 +70,8 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         apps: facts.apps(),
         steps,
         notes: (rung.notes)(facts),
-        rest: rest.iter().map(|rung| rung.to).collect(),
+        // Beyond a rung that is rebuilt goes another cluster.
+        rest: if rung.is_rebuilt() { Vec::new() } else { rest.iter().map(|rung| rung.to).collect() },
         fingerprint: fingerprint::of(facts, cluster),
     }))
 }
@@ -158,25 +159,11 @@ fn unclear(installed: &Installed, cluster: &Cluster) -> Failure {
     Failure::new(cause, message + &next).read("docs/migrations.md#refusals")
 }
 
-/// What the guide says where there is no way in place (facts section 1.1).
 fn no_rung(gap: Version, target: Version) -> Failure {
-    let failure = if gap < Version::V0_6 {
-        Failure::new(
-            "no-upgrade-in-place",
-            format!(
-                "it runs {gap}, which cannot be upgraded in place: 0.6 wants a completely new cluster. Back its volumes up, set up a new \
-                 cluster from 0.6 or later with the values of settings.yaml in .flux.env, and put the data back by claim"
-            ),
-        )
-    } else {
-        Failure::new(
-            "no-rung",
-            format!(
-                "this fleet has no migration from {gap}, so it cannot go to {target}; from where it is now, {gap} is the highest it reaches"
-            ),
-        )
-    };
-    failure.read("docs/migrations.md#refusals")
+    let said = format!(
+        "this fleet has no migration from {gap}, so it cannot go to {target}; from where it is now, {gap} is the highest it reaches"
+    );
+    Failure::new("no-rung", said).read("docs/migrations.md#refusals")
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use crate::plan::{Action, Class, Local, Probe, Redo, Step};
 use crate::remote::Command;
 use crate::version::Version;
 
+mod to_0_4;
+mod to_0_5;
+mod to_0_6;
 mod to_0_7;
 mod to_1_0;
 mod to_2;
@@ -31,7 +34,21 @@ pub struct Migration {
 }
 
 /// Every rung, lowest first.
-pub const ALL: &[Migration] = &[to_0_7::MIGRATION, to_1_0::MIGRATION, to_2::MIGRATION];
+pub const ALL: &[Migration] = &[to_0_4::MIGRATION, to_0_5::MIGRATION, to_0_6::MIGRATION, to_0_7::MIGRATION, to_1_0::MIGRATION, to_2::MIGRATION];
+
+impl Migration {
+    /// Whether a new cluster takes the place of the old one, which is left as it is (guide rows G9 to G11): there the way of a cluster ends.
+    #[must_use]
+    pub fn is_rebuilt(&self) -> bool {
+        self.to <= Version::V0_6
+    }
+}
+
+/// Whether it is such a rung, by its id.
+#[must_use]
+pub fn is_rebuilt(id: &str) -> bool {
+    ALL.iter().any(|migration| migration.id == id && migration.is_rebuilt())
+}
 
 /// The rungs from one version to a later one, in order.
 ///
@@ -164,7 +181,9 @@ mod tests {
     fn a_route_skips_nothing_and_names_the_gap() {
         let rungs = route(Version::V0_6, Version::V0_7).unwrap();
         assert_eq!(rungs.iter().map(|rung| rung.id).collect::<Vec<_>>(), ["to-0.7"]);
-        assert_eq!(route(Version::V0_5, Version::V0_7).unwrap_err(), Version::V0_5);
+        let all = route(Version::V0_3, Version::V0_7).unwrap();
+        assert_eq!(all.iter().map(|rung| rung.id).collect::<Vec<_>>(), ["to-0.4", "to-0.5", "to-0.6", "to-0.7"]);
+        assert_eq!(all.iter().map(|rung| rung.is_rebuilt()).collect::<Vec<_>>(), [true, true, true, false]);
         let rungs = route(Version::V0_8, Version::V2).unwrap();
         assert_eq!(rungs.iter().map(|rung| rung.id).collect::<Vec<_>>(), ["to-1.0", "to-2"]);
         assert!(route(Version::V0_7, Version::V0_7).unwrap().is_empty());

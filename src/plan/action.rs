@@ -43,6 +43,24 @@ pub enum Action {
     RemoveNamespaces(RemoveNamespaces),
     /// A backup put back on the host that it was made of, in parts: looked whether it can be, unpacked beside, swapped in.
     Restore(Restore),
+    /// What a person must do. The run stops there, and goes on once `fleet confirm` has told that it is done.
+    Ask(Ask),
+}
+
+/// What a person is asked for. The step's title says it in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// What to do, one sentence each, in order.
+    pub lines: Vec<String>,
+}
+
+impl Ask {
+    /// The step. It changes nothing by itself, and takes as long as it takes.
+    #[must_use]
+    pub fn step(id: impl Into<String>, title: impl Into<String>, lines: Vec<String>) -> Step {
+        let never = Duration::ZERO;
+        Step::new(id, title, Class::ReadOnly, Action::Ask(Self { lines })).redo(Redo::Never).takes(never, never)
+    }
 }
 
 /// A script of a Stackspin release, run on this machine in a checkout of its own (facts section 2; guide rows G4 to G7).

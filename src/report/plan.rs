@@ -51,6 +51,11 @@ pub fn plan_text(plan: &Plan) -> String {
 
 fn write_step(text: &mut String, number: usize, step: &Step) {
     line(text, &format!("  {number:>2}. {}  {}", step.id, printable(&step.title)));
+    if matches!(step.action, Action::Ask(_)) {
+        line(text, "      asked of you; the run waits for it");
+        details(&step.action).iter().for_each(|detail| line(text, &format!("      {}", printable(detail))));
+        return;
+    }
     let mut traits = vec![step.class.as_str().to_owned(), format!("about {}", about(step.expected))];
     traits.push(format!("at most {}", about(step.deadline)));
     if !step.downtime.is_zero() {
@@ -112,6 +117,7 @@ fn details(action: &Action) -> Vec<String> {
             format!("its claim made anew as {}/{}, and waited for until it is bound", what.to, what.claim),
         ],
         Action::Local(script) => script_of(script),
+        Action::Ask(ask) => ask.lines.iter().map(|line| format!("- {line}")).collect(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 mod again;
+pub mod ask;
 mod changed;
 pub mod claim;
 pub mod copy;
@@ -240,6 +241,11 @@ pub async fn carry_out<R: Remote>(
             ended = Err(Outcome::Interrupted { state: left.clone() });
             break;
         }
+        if let Action::Ask(what) = &step.action {
+            ask::tell_claims(plan, &ground.folder, &step.id, journal)?;
+            ended = Err(ask::asked(step, what, left.clone()));
+            break;
+        }
         // Not with k3s stopped, and no part of the step's time.
         let Some(_turn) = turn::wait(remote, step, wish.stop, journal).await? else {
             ended = Err(Outcome::Interrupted { state: left.clone() });
@@ -267,7 +273,7 @@ pub async fn carry_out<R: Remote>(
         let given_back = ground.do_step(remote, step, &rung, &left, journal).await?;
         ended = match (ended, given_back) {
             // Who stopped the run must know that something is still held; another trouble came first.
-            (Err(Outcome::Interrupted { .. }), Err(held)) => Err(held),
+            (Err(Outcome::Interrupted { .. } | Outcome::Asked { .. }), Err(held)) => Err(held),
             (ended, given_back) => ended.and(given_back),
         };
     }
@@ -397,6 +403,7 @@ impl Ground {
                 Ok(())
             }
             Action::Local(script) => again::carry(remote, step, script, &self.scripts, scribe).await,
+            Action::Ask(_) => Err(Trouble::Failed(Failure::new(ask::ASKED, "only a person can do this"))),
         }
     }
 }
