@@ -45,9 +45,11 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
             format!("it runs {from}, later than {target}; going back is a restore, not an upgrade"),
         );
     }
-    let rungs = match migrations::route(from, target) {
-        Ok(rungs) => rungs,
-        Err(gap) => return Planned::Refusal(no_rung(gap, target)),
+    let rungs = match (migrations::rebuilt(from), migrations::route(from, target)) {
+        // Beyond it goes another cluster.
+        (Some(rung), _) => vec![rung],
+        (None, Ok(rungs)) => rungs,
+        (None, Err(gap)) => return Planned::Refusal(no_rung(gap, target)),
     };
     let Some((rung, rest)) = rungs.split_first() else { return Planned::NothingToDo(from) };
     let migrate = match (rung.steps)(facts) {
@@ -70,8 +72,7 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         apps: facts.apps(),
         steps,
         notes: (rung.notes)(facts),
-        // Beyond a rung that is rebuilt goes another cluster.
-        rest: if rung.is_rebuilt() { Vec::new() } else { rest.iter().map(|rung| rung.to).collect() },
+        rest: rest.iter().map(|rung| rung.to).collect(),
         fingerprint: fingerprint::of(facts, cluster),
     }))
 }

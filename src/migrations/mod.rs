@@ -44,6 +44,12 @@ impl Migration {
     }
 }
 
+/// The rung that is rebuilt from this version, if there is one: the last that a cluster of this version takes.
+#[must_use]
+pub fn rebuilt(from: Version) -> Option<&'static Migration> {
+    ALL.iter().find(|migration| migration.from == from && migration.is_rebuilt())
+}
+
 /// Whether it is such a rung, by its id.
 #[must_use]
 pub fn is_rebuilt(id: &str) -> bool {
