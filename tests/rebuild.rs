@@ -92,14 +92,19 @@ fn the_data_of_an_old_cluster_goes_into_a_new_one_and_what_was_live_there_is_kep
 fn onto_the_renamed(bench: &Bench, data: &BTreeMap<(&str, &str), Files>) {
     let host = bench.host("new");
     let (live, kept, stopped) = (files(host, "stackspin", "loki"), secrets(host), stops(host));
-    let restore = |more: &[&str]| fleet(bench, "new", &[&["restore", "old/last", "--to", "new"], more].concat());
+    let restore =
+        |more: &[&str]| fleet(bench, "new", &[&["restore", "old/last", "--to", "new"], more].concat());
 
     let short = restore(&["--yes"]).ends(5);
     for said in ["oas-apps/rocketchat-data, oas-apps/rocketchat-mongodb", "--print-map > map.toml"] {
         assert!(short.err.contains(said), "{}", short.err);
     }
     let map = restore(&["--print-map"]).ends(0).out;
-    assert!(map.contains("\"oas/loki\" = \"stackspin/loki\"") && map.contains("\"oas-apps/rocketchat-data\" = \"\""), "{map}");
+    assert!(
+        map.contains("\"oas/loki\" = \"stackspin/loki\"")
+            && map.contains("\"oas-apps/rocketchat-data\" = \"\""),
+        "{map}"
+    );
     let file = bench.path("map.toml");
     let file = file.to_str().unwrap();
     fs::write(file, map.replace("\"\"", "\"stackspin/loki\"")).unwrap();
@@ -138,7 +143,8 @@ fn onto_a_twin_that_is_killed_and_changed(bench: &Bench, data: &BTreeMap<(&str, 
     host.heal(&unpacking);
 
     // The claim's volume is not the one of the plan.
-    let volume = host.object("persistentvolumeclaims", "oas", "loki").unwrap()["spec"]["volumeName"].to_string();
+    let volume =
+        host.object("persistentvolumeclaims", "oas", "loki").unwrap()["spec"]["volumeName"].to_string();
     let run = fs::read_to_string(runs.join(".last")).unwrap();
     let plan = runs.join(run.trim()).join("twin/restore/plan.json");
     let text = fs::read_to_string(&plan).unwrap();
@@ -194,8 +200,15 @@ fn a_cluster_of_before_0_6_is_backed_up_and_a_person_is_asked_for_the_rest() {
     ]);
     let host = bench.host("old");
     let before: Vec<_> = ALIKE.iter().map(|(namespace, claim)| files(host, namespace, claim)).collect();
-    let plan = bench.fleet(&lab_support::acknowledging(&["plan", "--to", "2", "--on", "old"], &["--ack", "version"])).ends(2);
-    for said in ["0.5 -> 0.6 (to-0.6)", "left as it is", "asked of you", "fleet restore old/last --to NEW --print-map"] {
+    let plan = bench
+        .fleet(&lab_support::acknowledging(&["plan", "--to", "2", "--on", "old"], &["--ack", "version"]))
+        .ends(2);
+    for said in [
+        "0.5 -> 0.6 (to-0.6)",
+        "left as it is",
+        "asked of you",
+        "fleet restore old/last --to NEW --print-map",
+    ] {
         assert!(plan.out.contains(said), "{}", plan.out);
     }
     let words = lab_support::acknowledging(&["upgrade", "--to", "2", "--on", "old"], &["--ack", "version"]);

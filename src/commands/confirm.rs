@@ -29,12 +29,15 @@ pub(super) fn run(cli: &Cli, args: &ConfirmArgs) -> Result<Exit, Trouble> {
     }
     let note = args.note.as_deref().map(|note| printable(note).chars().take(NOTE).collect());
     let folder = run.cluster(&args.cluster)?;
-    let (mut journal, events) = Journal::reopen(&folder.journal(), &args.cluster, None).map_err(Trouble::internal)?;
+    let (mut journal, events) =
+        Journal::reopen(&folder.journal(), &args.cluster, None).map_err(Trouble::internal)?;
     let mut position = Position::of(&events);
     may_confirm(args, &position, &folder)?;
     let by = operator();
     let fleet = env!("CARGO_PKG_VERSION").to_owned();
-    for what in [What::Resumed { by: by.clone(), fleet }, What::Confirmed { step: args.step.clone(), by, note }] {
+    for what in
+        [What::Resumed { by: by.clone(), fleet }, What::Confirmed { step: args.step.clone(), by, note }]
+    {
         position.take(&what, jiff::Timestamp::now());
         journal.record(what)?;
     }
@@ -49,7 +52,11 @@ pub(super) fn run(cli: &Cli, args: &ConfirmArgs) -> Result<Exit, Trouble> {
 }
 
 /// Only what the run waits for can be confirmed: neither what is done nor what comes later.
-fn may_confirm(args: &ConfirmArgs, position: &Position, folder: &crate::state::ClusterFolder) -> Result<(), Trouble> {
+fn may_confirm(
+    args: &ConfirmArgs,
+    position: &Position,
+    folder: &crate::state::ClusterFolder,
+) -> Result<(), Trouble> {
     let (cluster, step) = (printable(&args.cluster), printable(&args.step));
     let no = |why: String| Trouble::usage(format!("{cluster} does not wait for {step}: {why}"));
     let Some(rung) = &position.rung else { return Err(no("nothing of it is under way".to_owned())) };
@@ -57,7 +64,8 @@ fn may_confirm(args: &ConfirmArgs, position: &Position, folder: &crate::state::C
         return Err(no("it is done".to_owned()));
     }
     let path = folder.path().join(&rung.migration).join("plan.json");
-    let plan: Plan = read_json(&path).map_err(|error| no(format!("{} cannot be read: {error}", path.display())))?;
+    let plan: Plan =
+        read_json(&path).map_err(|error| no(format!("{} cannot be read: {error}", path.display())))?;
     match ask::open(&plan, position) {
         Some((open, _)) if open.id == args.step => Ok(()),
         Some((open, _)) => Err(no(format!("it waits for {}", quote(&open.id)))),

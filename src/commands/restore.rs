@@ -94,7 +94,8 @@ async fn onto(
     let map = match &args.map {
         None => pairs::Map::new(),
         Some(path) => {
-            let said = |why: &dyn std::fmt::Display| Trouble::usage(format!("--map {}: {why}", path.display()));
+            let said =
+                |why: &dyn std::fmt::Display| Trouble::usage(format!("--map {}: {why}", path.display()));
             let text = std::fs::read_to_string(path).map_err(|error| said(&error))?;
             pairs::read_map(&text).map_err(|why| said(&printable(&why)))?
         }
@@ -116,7 +117,9 @@ async fn onto(
         );
         refused(folder, cluster, &Failure { message: next, ..failure })
     })?;
-    planner::onto(saved, &facts, cluster, settled).map(Some).map_err(|failure| refused(folder, cluster, &failure))
+    planner::onto(saved, &facts, cluster, settled)
+        .map(Some)
+        .map_err(|failure| refused(folder, cluster, &failure))
 }
 
 async fn ask_cluster(cli: &Cli, args: &RestoreArgs, cluster: &Cluster) -> Result<Facts, Trouble> {

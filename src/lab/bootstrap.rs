@@ -106,7 +106,8 @@ fn flux_1(store: &mut Store, spec: &HostSpec, product: Product) {
     }
     store.apply(&deployment(product.prefix(), "flux", &json!({})));
     store.apply(&deployment(product.prefix(), "helm-operator", &json!({})));
-    let main = ["single-sign-on", "kube-prometheus-stack", "loki"].map(|name| (product.prefix().to_owned(), name));
+    let main =
+        ["single-sign-on", "kube-prometheus-stack", "loki"].map(|name| (product.prefix().to_owned(), name));
     let apps = spec.apps.iter().map(|app| (product.apps(), app.as_str()));
     for (namespace, release) in main.into_iter().chain(apps) {
         for workload in workloads(release) {

@@ -18,5 +18,4 @@ fn steps(facts: &Facts) -> Result<Vec<Step>, String> {
 }
 
 /// The guide adds nothing for 0.5.
-const SETTINGS: &str =
-    "Its settings.yml can be used again for 0.5. From 0.6 on the settings are in .flux.env: fleet vars convert --help.";
+const SETTINGS: &str = "Its settings.yml can be used again for 0.5. From 0.6 on the settings are in .flux.env: fleet vars convert --help.";

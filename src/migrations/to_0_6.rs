@@ -34,14 +34,18 @@ pub(super) fn rebuild(rung: &str, new: &str, settings: &str, facts: &Facts) -> V
                 "Install it by its own documentation, with every application that has data to keep, and let it come up.",
                 settings,
                 "Put it into the inventory under a name of its own, and pin its host: fleet trust.",
-                &format!("{old} goes on running: leave it as it is, and let its users know when it is to end."),
+                &format!(
+                    "{old} goes on running: leave it as it is, and let its users know when it is to end."
+                ),
             ],
         ),
         step(
             "restore",
             format!("Put the data of {old} into the new cluster"),
             &[
-                &format!("Write down where each claim goes: {restore} --print-map > map.toml; complete the file."),
+                &format!(
+                    "Write down where each claim goes: {restore} --print-map > map.toml; complete the file."
+                ),
                 &format!("Put the data there: {restore} --map map.toml."),
                 "Make the new cluster's secrets and the passwords in that data agree: docs/restore.md#passwords.",
                 "What users write on the old cluster after its backup is not in it: if that matters, stop them first and begin this anew.",
@@ -53,7 +57,9 @@ pub(super) fn rebuild(rung: &str, new: &str, settings: &str, facts: &Facts) -> V
             &[
                 "fleet check --on NEW must be content, and users must find their files.",
                 "Then let the domain point to it.",
-                &format!("Take {old} out of the inventory, and keep its backup: fleet never removes the old cluster."),
+                &format!(
+                    "Take {old} out of the inventory, and keep its backup: fleet never removes the old cluster."
+                ),
             ],
         ),
     ]

@@ -43,6 +43,8 @@ pub enum Action {
     RemoveNamespaces(RemoveNamespaces),
     /// A backup put back on the host that it was made of, in parts: looked whether it can be, unpacked beside, swapped in.
     Restore(Restore),
+    /// Everything that runs in these namespaces stopped, so that nothing mounts a claim or starts anything anew; only DaemonSets stay.
+    Stop(Vec<String>),
     /// What a person must do. The run stops there, and goes on once `fleet confirm` has told that it is done.
     Ask(Ask),
 }
@@ -59,7 +61,9 @@ impl Ask {
     #[must_use]
     pub fn step(id: impl Into<String>, title: impl Into<String>, lines: Vec<String>) -> Step {
         let never = Duration::ZERO;
-        Step::new(id, title, Class::ReadOnly, Action::Ask(Self { lines })).redo(Redo::Never).takes(never, never)
+        Step::new(id, title, Class::ReadOnly, Action::Ask(Self { lines }))
+            .redo(Redo::Never)
+            .takes(never, never)
     }
 }
 

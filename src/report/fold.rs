@@ -226,7 +226,9 @@ impl ClusterReport {
             // A command of `fleet exec`: no rung was climbed.
             Outcome::Done if self.rungs.is_empty() => (Ending::Done, (State::Clean, None)),
             // A rung that is rebuilt leaves its old cluster as it was.
-            Outcome::Done if self.rungs.last().is_some_and(|rung| migrations::is_rebuilt(&rung.migration)) => {
+            Outcome::Done
+                if self.rungs.last().is_some_and(|rung| migrations::is_rebuilt(&rung.migration)) =>
+            {
                 (Ending::Done, (State::Clean, None))
             }
             Outcome::Done => (Ending::Done, (State::Upgraded, None)),

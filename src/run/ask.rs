@@ -62,7 +62,11 @@ pub(super) fn tell_claims(plan: &Plan, folder: &Folder, step: &str, journal: &mu
         Action::Backup(copy) => copy.volumes.as_slice(),
         _ => &[],
     }) {
-        let claim = if volume.claim.is_empty() { "no claim" } else { &format!("{}/{}", volume.namespace, volume.claim) };
+        let claim = if volume.claim.is_empty() {
+            "no claim"
+        } else {
+            &format!("{}/{}", volume.namespace, volume.claim)
+        };
         told.push(format!("{claim}: volume {}, folder {}", volume.volume, volume.folder));
     }
     for text in told {

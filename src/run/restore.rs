@@ -61,7 +61,8 @@ async fn look<R: Remote>(
 ) -> Result<(), Trouble> {
     let mut folders = what.folders.clone();
     // It is renamed as well, and needs no room.
-    folders.extend(what.onto.iter().map(|onto| PutBack { folder: onto.server.clone(), ..PutBack::default() }));
+    folders
+        .extend(what.onto.iter().map(|onto| PutBack { folder: onto.server.clone(), ..PutBack::default() }));
     let ask = script::look(&folders);
     let output = well(&ask, scribe.repeat(remote, &ask).await?)?;
     let looked = Looked::read(&output.text(), folders.len())
@@ -74,17 +75,14 @@ async fn look<R: Remote>(
 
 /// Whether each claim of another cluster still has the volume and the folder that the plan says. One that has not would get its data into a
 /// folder that nobody reads.
-async fn same_claims<R: Remote>(
-    remote: &R,
-    what: &Restore,
-    scribe: &mut Scribe<'_>,
-) -> Result<(), Trouble> {
+async fn same_claims<R: Remote>(remote: &R, what: &Restore, scribe: &mut Scribe<'_>) -> Result<(), Trouble> {
     if what.onto.is_none() {
         return Ok(());
     }
     let ask = onward::objects("persistentvolumes,persistentvolumeclaims");
     let output = well(&ask, scribe.repeat(remote, &ask).await?)?;
-    let strange = |why: String| failed("strange-answer", printable(&why).chars().take(200).collect::<String>());
+    let strange =
+        |why: String| failed("strange-answer", printable(&why).chars().take(200).collect::<String>());
     let list = List::read(&output.text()).map_err(strange)?;
     let facts = Facts {
         claims: Known::Is(claims::read(&list).map_err(strange)?),
@@ -100,7 +98,9 @@ async fn same_claims<R: Remote>(
             let is = match now.map(|now| &now.folder) {
                 None => "is not there any more".to_owned(),
                 Some(Err(why)) => why.clone(),
-                Some(Ok(folder)) => format!("is bound to {} in {folder}", now.map_or("", |now| &now.claimed.volume)),
+                Some(Ok(folder)) => {
+                    format!("is bound to {} in {folder}", now.map_or("", |now| &now.claimed.volume))
+                }
             };
             let said = format!(
                 "claim {into} {is}, and this was planned for volume {} in {}. What is live was not touched; plan anew: fleet restore",

@@ -145,10 +145,7 @@ pub fn apart(folders: &[PutBack]) -> Result<(), Failure> {
 pub fn plan(saved: &Saved, cluster: &Cluster, any_k3s: bool) -> Result<Plan, Failure> {
     let Saved { manifest, plan: made_for, .. } = saved;
     if manifest.cluster != cluster.name || made_for.cluster != cluster.name {
-        let said = format!(
-            "it is one of {}, and lies in the folder of {}",
-            manifest.cluster, cluster.name
-        );
+        let said = format!("it is one of {}, and lies in the folder of {}", manifest.cluster, cluster.name);
         return Err(refused("backup-of-another", &said));
     }
     let folders = saved.folders(cluster)?;

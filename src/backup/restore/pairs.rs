@@ -68,12 +68,18 @@ pub fn live(facts: &Facts) -> Result<BTreeMap<String, Live>, Failure> {
     let volumes = facts.volumes.get().map_err(|why| unknown("volumes", why))?;
     let folder = |claim: &crate::facts::claims::Claim| {
         if claim.phase != "Bound" {
-            return Err(format!("it is {}, not Bound", if claim.phase.is_empty() { "nothing yet" } else { &claim.phase }));
+            return Err(format!(
+                "it is {}, not Bound",
+                if claim.phase.is_empty() { "nothing yet" } else { &claim.phase }
+            ));
         }
         let volume = volumes.iter().find(|volume| volume.name == claim.volume);
         let volume = volume.ok_or_else(|| format!("there is no volume {:?}", claim.volume))?;
         if (&volume.claim_namespace, &volume.claim) != (&claim.namespace, &claim.name) {
-            return Err(format!("volume {} is kept for {}/{}", volume.name, volume.claim_namespace, volume.claim));
+            return Err(format!(
+                "volume {} is kept for {}/{}",
+                volume.name, volume.claim_namespace, volume.claim
+            ));
         }
         match volume.folder.trim_end_matches('/') {
             "" => Err(format!("volume {} lies in no folder of the host", volume.name)),
@@ -97,9 +103,12 @@ pub fn live(facts: &Facts) -> Result<BTreeMap<String, Live>, Failure> {
 #[must_use]
 pub fn rows<'a>(saved: &'a Saved, live: &BTreeMap<String, Live>) -> Vec<Row<'a>> {
     let parts = saved.manifest.parts.iter();
-    let volumes: Vec<_> =
-        parts.filter_map(|part| if let What::Volume(volume) = &part.what { Some((part, volume)) } else { None }).collect();
-    let count = |claim: &str| volumes.iter().filter(|(_, volume)| format!("{}/{}", volume.namespace, volume.claim) == claim).count();
+    let volumes: Vec<_> = parts
+        .filter_map(|part| if let What::Volume(volume) = &part.what { Some((part, volume)) } else { None })
+        .collect();
+    let count = |claim: &str| {
+        volumes.iter().filter(|(_, volume)| format!("{}/{}", volume.namespace, volume.claim) == claim).count()
+    };
     volumes
         .iter()
         .map(|(part, volume)| {
@@ -134,7 +143,8 @@ pub fn text(rows: &[Row<'_>], live: &BTreeMap<String, Live>, of: &str, to: &str)
     let taken: BTreeSet<&str> = rows.iter().filter_map(|row| row.matched.as_deref()).collect();
     let free: Vec<&str> = live.keys().map(String::as_str).filter(|name| !taken.contains(name)).collect();
     if !free.is_empty() {
-        let _ = writeln!(text, "# Claims of {to} that nothing goes into yet: {}", printable(&free.join(", ")));
+        let _ =
+            writeln!(text, "# Claims of {to} that nothing goes into yet: {}", printable(&free.join(", ")));
     }
     for row in rows {
         let goes = row.matched.clone().unwrap_or_default();
@@ -155,14 +165,21 @@ fn word(text: &str) -> String {
 }
 
 /// What goes where, once every claim of the backup has its place or is left out. `Err` names all that is in the way.
-pub fn settle(saved: &Saved, rows: &[Row<'_>], live: &BTreeMap<String, Live>, map: &Map) -> Result<Pairs, Failure> {
+pub fn settle(
+    saved: &Saved,
+    rows: &[Row<'_>],
+    live: &BTreeMap<String, Live>,
+    map: &Map,
+) -> Result<Pairs, Failure> {
     let strange: Vec<String> = map
         .keys()
         .filter(|key| !rows.iter().any(|row| row.key == **key))
         .map(|key| format!("the backup has no {key}"))
-        .chain(map.values().filter(|to| !["", SKIP].contains(&to.as_str()) && !live.contains_key(*to)).map(|to| {
-            format!("the cluster has no claim {to}")
-        }))
+        .chain(
+            map.values()
+                .filter(|to| !["", SKIP].contains(&to.as_str()) && !live.contains_key(*to))
+                .map(|to| format!("the cluster has no claim {to}")),
+        )
         .collect();
     if !strange.is_empty() {
         return Err(refused("map-unknown", &format!("the map does not fit: {}", strange.join("; "))));
@@ -177,14 +194,20 @@ pub fn settle(saved: &Saved, rows: &[Row<'_>], live: &BTreeMap<String, Live>, ma
             None | Some("") => open.push(row.key.clone()),
             Some(to) => {
                 if let Some(other) = taken.insert(to.to_owned(), &row.key) {
-                    return Err(refused("map-twice", &format!("{other} and {} would both go into {to}", row.key)));
+                    return Err(refused(
+                        "map-twice",
+                        &format!("{other} and {} would both go into {to}", row.key),
+                    ));
                 }
                 folders.push(place(saved, row, live.get(to), to)?);
             }
         }
     }
     if !open.is_empty() {
-        let said = format!("nobody has said where these go, and the cluster has no claim of that name: {}", open.join(", "));
+        let said = format!(
+            "nobody has said where these go, and the cluster has no claim of that name: {}",
+            open.join(", ")
+        );
         return Err(refused("map-short", &said));
     }
     if folders.is_empty() {

@@ -118,6 +118,7 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
             Action::RemoveNamespaces(what) => {
                 what.namespaces.iter().all(|name| is_name(name)) && what.moved.iter().all(is_move)
             }
+            Action::Stop(namespaces) => namespaces.iter().all(|name| is_name(name)),
             Action::Backup(what) => {
                 what.cluster_dir.clone_from(&cluster.directory);
                 true
@@ -129,7 +130,9 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
                 ));
             }
             // Nor does it tell a person what to type.
-            Action::Ask(_) => return Err(failed("its plan.json asks for what a person does: begin that anew")),
+            Action::Ask(_) => {
+                return Err(failed("its plan.json asks for what a person does: begin that anew"));
+            }
             _ => true,
         };
         if !fits {

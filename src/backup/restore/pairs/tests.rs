@@ -11,8 +11,7 @@ fn saved(claims: &[&str]) -> Saved {
     let sealed = || Sealed { file: "f".into(), bytes: 1, sha256: String::new() };
     let part = |(at, claim): (usize, &&str)| {
         let (namespace, claim) = claim.split_once('/').unwrap_or_default();
-        let volume =
-            Volume { volume: format!("pvc-{at}"), namespace: namespace.into(), claim: claim.into() };
+        let volume = Volume { volume: format!("pvc-{at}"), namespace: namespace.into(), claim: claim.into() };
         let folder = format!("/old/{}", volume.volume);
         Part { what: What::Volume(volume), folder, archive: sealed(), sums: sealed() }
     };
@@ -81,7 +80,8 @@ fn settled(saved: &Saved, facts: &Facts, map: &[(&str, &str)]) -> Result<Vec<Str
 #[test]
 fn claims_that_are_called_alike_find_each_other_with_the_renames_of_0_8() {
     let old = saved(&["oas/loki", "oas-apps/nextcloud-files", "kube-system/x", ""]);
-    let new = cluster(&["kube-system/x", "stackspin-apps/nextcloud-files", "stackspin/loki", "stackspin/new"]);
+    let new =
+        cluster(&["kube-system/x", "stackspin-apps/nextcloud-files", "stackspin/loki", "stackspin/new"]);
     let expected = [
         "volumes/pvc-0 stackspin/loki /new/2",
         "volumes/pvc-1 stackspin-apps/nextcloud-files /new/1",
@@ -104,7 +104,10 @@ fn what_has_no_place_two_places_or_a_bad_one_is_refused_by_name() {
     assert!(twice.starts_with("map-twice") && twice.contains("oas/loki and oas/rocketchat"), "{twice}");
     let strange = refused(&[("oas/rocketcat", "skip"), ("oas/wekan", "stackspin/wekan")]);
     assert!(strange.starts_with("map-unknown"), "{strange}");
-    assert!(strange.contains("no oas/rocketcat") && strange.contains("no claim stackspin/wekan"), "{strange}");
+    assert!(
+        strange.contains("no oas/rocketcat") && strange.contains("no claim stackspin/wekan"),
+        "{strange}"
+    );
     let nothing = refused(&[("oas/loki", "skip"), ("oas/rocketchat", "skip"), ("oas/wekan", "skip")]);
     assert!(nothing.starts_with("map-short"), "{nothing}");
 }

@@ -170,7 +170,8 @@ fn dies_at_any_rename(own: bool) {
                     host.run(&Command::new("systemctl start k3s"), At::Never);
                 }
                 // The watchdog finishes what was begun; a resume does all of it.
-                let first = if own { format!("server{BEFORE}{RUN}") } else { "server.fleet-hidden".to_owned() };
+                let first =
+                    if own { format!("server{BEFORE}{RUN}") } else { "server.fleet-hidden".to_owned() };
                 let begun = host.path(&first).exists();
                 assert!(host.run(&finish, At::Never).status.success(), "{about}");
                 assert!(begun || host.has("server", "old"), "{about}: nothing is begun by the watchdog");
