@@ -201,7 +201,7 @@ fn a_cluster_of_before_0_6_is_backed_up_and_a_person_is_asked_for_the_rest() {
     let host = bench.host("old");
     let before: Vec<_> = ALIKE.iter().map(|(namespace, claim)| files(host, namespace, claim)).collect();
     let plan = bench
-        .fleet(&lab_support::acknowledging(&["plan", "--to", "2", "--on", "old"], &["--ack", "version"]))
+        .fleet(&lab_support::acknowledging(&["plan", "--to", "2", "--on", "old"], &["--ack", "version", "--ack", "web"]))
         .ends(2);
     for said in [
         "0.5 -> 0.6 (to-0.6)",
@@ -211,7 +211,7 @@ fn a_cluster_of_before_0_6_is_backed_up_and_a_person_is_asked_for_the_rest() {
     ] {
         assert!(plan.out.contains(said), "{}", plan.out);
     }
-    let words = lab_support::acknowledging(&["upgrade", "--to", "2", "--on", "old"], &["--ack", "version"]);
+    let words = lab_support::acknowledging(&["upgrade", "--to", "2", "--on", "old"], &["--ack", "version", "--ack", "web"]);
     fleet(&bench, "old", &words).ends(7);
     assert_eq!(waits(&bench, "old"), "to-0.6/new-cluster");
     let told = report(&bench, "old")["notes"].to_string();
