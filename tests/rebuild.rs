@@ -172,7 +172,7 @@ fn onto_a_twin_that_is_killed_and_changed(bench: &Bench, data: &BTreeMap<(&str, 
     let archive = archives.filter(|path| path.to_string_lossy().ends_with(".tar.zst")).min().unwrap();
     let stopped = stops(host);
     let mut bytes = fs::read(&archive).unwrap();
-    let middle = bytes.len() / 2;
+    let middle = bytes.len() >> 1;
     bytes[middle] ^= 0x55;
     fs::write(&archive, bytes).unwrap();
     let id = backup.file_name();
@@ -201,7 +201,10 @@ fn a_cluster_of_before_0_6_is_backed_up_and_a_person_is_asked_for_the_rest() {
     let host = bench.host("old");
     let before: Vec<_> = ALIKE.iter().map(|(namespace, claim)| files(host, namespace, claim)).collect();
     let plan = bench
-        .fleet(&lab_support::acknowledging(&["plan", "--to", "2", "--on", "old"], &["--ack", "version", "--ack", "web"]))
+        .fleet(&lab_support::acknowledging(
+            &["plan", "--to", "2", "--on", "old"],
+            &["--ack", "version", "--ack", "web"],
+        ))
         .ends(2);
     for said in [
         "0.5 -> 0.6 (to-0.6)",
@@ -211,12 +214,15 @@ fn a_cluster_of_before_0_6_is_backed_up_and_a_person_is_asked_for_the_rest() {
     ] {
         assert!(plan.out.contains(said), "{}", plan.out);
     }
-    let words = lab_support::acknowledging(&["upgrade", "--to", "2", "--on", "old"], &["--ack", "version", "--ack", "web"]);
+    let words = lab_support::acknowledging(
+        &["upgrade", "--to", "2", "--on", "old"],
+        &["--ack", "version", "--ack", "web"],
+    );
     fleet(&bench, "old", &words).ends(7);
     assert_eq!(waits(&bench, "old"), "to-0.6/new-cluster");
     let told = report(&bench, "old")["notes"].to_string();
     let folder = host.volume("oas-apps", "nextcloud-files").unwrap();
-    assert!(told.contains(&format!("oas-apps/nextcloud-files: volume pvc-")), "{told}");
+    assert!(told.contains("oas-apps/nextcloud-files: volume pvc-"), "{told}");
     assert!(told.contains(folder.to_str().unwrap()) && told.contains("the backup is old/"), "{told}");
     let now: Vec<_> = ALIKE.iter().map(|(namespace, claim)| files(host, namespace, claim)).collect();
     assert!(before == now && left_on_spool(host).is_empty(), "the old cluster is as it was");

@@ -53,7 +53,9 @@ fn write_step(text: &mut String, number: usize, step: &Step) {
     line(text, &format!("  {number:>2}. {}  {}", step.id, printable(&step.title)));
     if matches!(step.action, Action::Ask(_)) {
         line(text, "      asked of you; the run waits for it");
-        details(&step.action).iter().for_each(|detail| line(text, &format!("      {}", printable(detail))));
+        for detail in details(&step.action) {
+            line(text, &format!("      {}", printable(&detail)));
+        }
         return;
     }
     let mut traits = vec![step.class.as_str().to_owned(), format!("about {}", about(step.expected))];
