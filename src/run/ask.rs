@@ -55,8 +55,16 @@ pub fn standing(folder: &ClusterFolder, from: &Position) -> io::Result<Option<Ou
     Ok(Some(next.unwrap_or(Outcome::Done)))
 }
 
-/// Writes down which claim lay in which folder of the host, for the report: what the guide has an operator note before the old cluster goes.
-pub(super) fn tell_claims(plan: &Plan, folder: &Folder, step: &str, journal: &mut Journal) -> io::Result<()> {
+/// The outcome of a cluster that comes to such a step. Which claim lay in which folder of the host is written down for the report: what the guide
+/// has an operator note before the old cluster goes.
+pub(super) fn stop(
+    plan: &Plan,
+    step: &Step,
+    what: &Ask,
+    state: Left,
+    folder: &Folder,
+    journal: &mut Journal,
+) -> io::Result<Outcome> {
     let mut told = vec![format!("the backup is {}/{}", folder.cluster(), folder.id())];
     for volume in plan.steps.iter().flat_map(|step| match &step.action {
         Action::Backup(copy) => copy.volumes.as_slice(),
@@ -70,7 +78,7 @@ pub(super) fn tell_claims(plan: &Plan, folder: &Folder, step: &str, journal: &mu
         told.push(format!("{claim}: volume {}, folder {}", volume.volume, volume.folder));
     }
     for text in told {
-        journal.record(What::Noted { step: step.to_owned(), text: printable(&text) })?;
+        journal.record(What::Noted { step: step.id.clone(), text: printable(&text) })?;
     }
-    Ok(())
+    Ok(asked(step, what, state))
 }

@@ -244,8 +244,7 @@ pub async fn carry_out<R: Remote>(
             break;
         }
         if let Action::Ask(what) = &step.action {
-            ask::tell_claims(plan, &ground.folder, &step.id, journal)?;
-            ended = Err(ask::asked(step, what, left.clone()));
+            ended = Err(ask::stop(plan, step, what, left.clone(), &ground.folder, journal)?);
             break;
         }
         // Not with k3s stopped, and no part of the step's time.
