@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::inventory::Selection;
 
 mod ask;
+mod confirm;
 mod exec;
 mod inventory;
 mod keep;
@@ -20,6 +21,7 @@ mod vars;
 mod window;
 
 pub use ask::{CheckArgs, FactsArgs, PlanArgs};
+pub use confirm::ConfirmArgs;
 pub use exec::ExecArgs;
 pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
@@ -74,11 +76,13 @@ pub enum Sub {
     Upgrade(UpgradeArgs),
     /// Go on with a run that was cut off, stopped, or did not come to its end everywhere.
     Resume(ResumeArgs),
+    /// Tell that you have done what a step of a run asks for. Contacts no host.
+    Confirm(ConfirmArgs),
     /// Carry out exactly what `fleet plan --out` wrote, on the clusters that are still as they were then.
     Apply(ApplyArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
-    /// Put a backup back on the cluster of which it was made: datastore, token and volumes as they were then.
+    /// Put a backup back on the cluster of which it was made, as it was then; or its volumes' data onto another cluster.
     Restore(RestoreArgs),
     /// Look at backups.
     #[command(subcommand)]

@@ -8,6 +8,7 @@ use crate::window::Kind;
 mod apply;
 mod backup;
 mod check;
+mod confirm;
 mod control;
 mod doctor;
 mod exec;
@@ -47,6 +48,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Plan(args) => plan::run(&cli, args).await,
         Sub::Upgrade(args) => upgrade::run(&cli, args).await,
         Sub::Resume(args) => resume::run(&cli, args).await,
+        Sub::Confirm(args) => confirm::run(&cli, args),
         Sub::Apply(args) => apply::run(&cli, args).await,
         Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Restore(args) => restore::run(&cli, args).await,

@@ -24,6 +24,8 @@ pub enum Ending {
     Halted,
     /// The operator stopped the run at a safe point.
     Interrupted,
+    /// It waits for a person, who has something to do.
+    Asked,
     /// No end was written, but no step that changes anything was under way.
     NotFinished,
     /// Nothing was changed, because it must not be.
@@ -38,12 +40,13 @@ pub enum Ending {
 
 impl Ending {
     /// All, in the order of reports.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::NothingToDo,
         Self::NotBegun,
         Self::Halted,
         Self::Interrupted,
+        Self::Asked,
         Self::NotFinished,
         Self::Refused,
         Self::Unreachable,
@@ -63,6 +66,7 @@ impl Ending {
             Outcome::InDoubt { .. } => Self::InDoubt,
             Outcome::Interrupted { .. } => Self::Interrupted,
             Outcome::Halted { .. } => Self::Halted,
+            Outcome::Asked { .. } => Self::Asked,
         }
     }
 
@@ -75,6 +79,7 @@ impl Ending {
             Self::NotBegun => "not begun",
             Self::Halted => "halted",
             Self::Interrupted => "interrupted",
+            Self::Asked => "asked",
             Self::NotFinished => "not finished",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",

@@ -12,6 +12,7 @@ use super::lines::told;
 use crate::event::{Event, Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
 use crate::form;
 use crate::journal::JournalError;
+use crate::migrations;
 use crate::remote::printable;
 use crate::state::step_log;
 
@@ -166,6 +167,7 @@ impl ClusterReport {
             | What::LockBroken { .. }
             | What::Held { .. }
             | What::GivenBack { .. }
+            | What::Confirmed { .. }
             | What::Settled { .. } => {
                 if let What::Settled { step, done, .. } = what {
                     self.settle_step(&printable(step), *done);
@@ -223,6 +225,12 @@ impl ClusterReport {
         (self.outcome, (self.state, self.left_at)) = match outcome {
             // A command of `fleet exec`: no rung was climbed.
             Outcome::Done if self.rungs.is_empty() => (Ending::Done, (State::Clean, None)),
+            // A rung that is rebuilt leaves its old cluster as it was.
+            Outcome::Done
+                if self.rungs.last().is_some_and(|rung| migrations::is_rebuilt(&rung.migration)) =>
+            {
+                (Ending::Done, (State::Clean, None))
+            }
             Outcome::Done => (Ending::Done, (State::Upgraded, None)),
             Outcome::NothingToDo => (Ending::NothingToDo, (State::Upgraded, None)),
             Outcome::Refused { .. } => (Ending::Refused, before),
@@ -235,6 +243,10 @@ impl ClusterReport {
             Outcome::InDoubt { step, .. } => {
                 self.failed_step = Some(printable(step));
                 (Ending::InDoubt, (State::Unknown, changed))
+            }
+            Outcome::Asked { step, state, .. } => {
+                self.failed_step = Some(printable(step));
+                (Ending::Asked, left(state))
             }
             Outcome::Interrupted { state } => {
                 self.failure =

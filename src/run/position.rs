@@ -189,6 +189,9 @@ impl Rung {
                 }
                 self.steps.insert(step.clone(), standing);
             }
+            What::Confirmed { step, .. } => {
+                self.steps.insert(step.clone(), Standing::Done);
+            }
             What::Settled { step, done, .. } => {
                 let standing = if *done { Standing::Done } else { Standing::Again };
                 self.steps.insert(step.clone(), standing);

@@ -318,6 +318,7 @@ mod tests {
         let folder = Folder::create(&folder.path().join("backups"), "oak", "1").unwrap();
         let mut ground = Ground {
             folder,
+            cluster: "oak".into(),
             proven: None,
             run: String::new(),
             spool: String::new(),

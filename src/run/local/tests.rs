@@ -59,6 +59,7 @@ async fn taken_up(run: &str, standing: Standing, redo: Redo) -> Result<(), Outco
     let mut journal = Journal::create(&folder.path().join("journal.ndjson"), "oak", None).unwrap();
     let mut ground = Ground {
         folder: Folder::create(&folder.path().join("backups"), "oak", "1").unwrap(),
+        cluster: "oak".into(),
         proven: None,
         run: run.into(),
         spool: String::new(),
