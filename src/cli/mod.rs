@@ -28,7 +28,7 @@ pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
 pub use restore::RestoreArgs;
 pub use runs::{ReportArgs, RunArgs, StatusArgs};
 pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs, WorkArgs};
-pub use vars::{VarsApplyArgs, VarsDiffArgs, VarsSub};
+pub use vars::{VarsApplyArgs, VarsConvertArgs, VarsDiffArgs, VarsSub};
 pub use window::{VisitArgs, WindowCloseArgs, WindowOpenArgs, WindowShowArgs, WindowSub};
 
 /// Upgrade many Stackspin clusters at once over SSH.

@@ -22,11 +22,14 @@ use crate::rollout::{self, Errand};
 use crate::run::vars::{self, Live, Wanted};
 use crate::ssh::{Limits, Network};
 
-/// Shows or applies.
+mod convert;
+
+/// Shows, applies or converts.
 pub(super) async fn run(cli: &Cli, sub: &VarsSub) -> Result<Exit, Trouble> {
     match sub {
         VarsSub::Diff(args) => diff(cli, args).await,
         VarsSub::Apply(args) => apply(cli, args).await,
+        VarsSub::Convert(args) => convert::run(args),
     }
 }
 
