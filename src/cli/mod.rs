@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::inventory::Selection;
 
+mod aftermath;
 mod ask;
 mod exec;
 mod inventory;
@@ -19,6 +20,7 @@ mod upgrade;
 mod vars;
 mod window;
 
+pub use aftermath::{CleanupArgs, Release};
 pub use ask::{CheckArgs, FactsArgs, PlanArgs};
 pub use exec::ExecArgs;
 pub use inventory::{ImportArgs, InventorySub, TrustArgs};
@@ -97,6 +99,8 @@ pub enum Sub {
     /// The variables in `.flux.env` here against those in the cluster: show what differs, apply it.
     #[command(subcommand)]
     Vars(VarsSub),
+    /// Clean up after an upgrade, once all works again: volumes get their policy back, secrets under their old names go.
+    Cleanup(CleanupArgs),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
     /// Show how a run stands: while it goes on, from any terminal, and afterwards.

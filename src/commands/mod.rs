@@ -8,6 +8,7 @@ use crate::window::Kind;
 mod apply;
 mod backup;
 mod check;
+mod cleanup;
 mod control;
 mod doctor;
 mod exec;
@@ -56,6 +57,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Window(sub) => window::run(&cli, Kind::Flux, sub).await,
         Sub::K3sWindow(sub) => window::run(&cli, Kind::K3s, sub).await,
         Sub::Vars(sub) => vars::run(&cli, sub).await,
+        Sub::Cleanup(args) => cleanup::run(&cli, args).await,
         Sub::Report(args) => report::run(&cli, args),
         Sub::Status(args) => status::run(&cli, args),
         Sub::Watch(args) => watch::run(&cli, args).await,

@@ -349,7 +349,7 @@ admin_password: hunter2
             [
                 "settings.yml:6 acme_staging (true or false): no variable of this name is known",
                 "settings.yml:19 backup.velero.region (a text): no variable of this name is known",
-                "settings.yml:26 admin_password (a text): no variable of this name is known",
+                "settings.yml:27 admin_password (a text): no variable of this name is known",
             ]
         );
         assert_eq!(made.apps, ["grafana", "nextcloud"]);

@@ -20,6 +20,7 @@ use crate::version::Version;
 mod again;
 mod changed;
 pub mod claim;
+pub mod cleanup;
 pub mod copy;
 pub mod disown;
 pub mod fenced;
