@@ -20,7 +20,7 @@ mod upgrade;
 mod vars;
 mod window;
 
-pub use aftermath::{CleanupArgs, Release};
+pub use aftermath::{CleanupArgs, NextcloudSub, Release, TransferArgs};
 pub use ask::{CheckArgs, FactsArgs, PlanArgs};
 pub use exec::ExecArgs;
 pub use inventory::{ImportArgs, InventorySub, TrustArgs};
@@ -101,6 +101,9 @@ pub enum Sub {
     Vars(VarsSub),
     /// Clean up after an upgrade, once all works again: volumes get their policy back, secrets under their old names go.
     Cleanup(CleanupArgs),
+    /// Nextcloud's users, and their files given to who they are since 0.8.
+    #[command(subcommand)]
+    Nextcloud(NextcloudSub),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
     /// Show how a run stands: while it goes on, from any terminal, and afterwards.

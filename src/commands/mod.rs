@@ -18,6 +18,7 @@ mod handover;
 mod inventory;
 mod lab;
 mod lock;
+mod nextcloud;
 mod output;
 mod plan;
 mod rehearse;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::K3sWindow(sub) => window::run(&cli, Kind::K3s, sub).await,
         Sub::Vars(sub) => vars::run(&cli, sub).await,
         Sub::Cleanup(args) => cleanup::run(&cli, args).await,
+        Sub::Nextcloud(sub) => nextcloud::run(&cli, sub).await,
         Sub::Report(args) => report::run(&cli, args),
         Sub::Status(args) => status::run(&cli, args),
         Sub::Watch(args) => watch::run(&cli, args).await,

@@ -13,7 +13,7 @@ use crate::facts::identity;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::planner;
-use crate::run::{self, Fenced, cleanup, vars};
+use crate::run::{self, Fenced, cleanup, nextcloud, vars};
 use crate::ssh::{Network, Session};
 use crate::state::{ClusterFolder, Run, RunFolder, step_log};
 use crate::window::Wanted;
@@ -27,6 +27,8 @@ pub enum Errand {
     Vars(BTreeMap<String, vars::Wanted>),
     /// What an upgrade has left is cleaned up, by cluster as it was shown.
     Cleanup(cleanup::Wish, BTreeMap<String, cleanup::Listing>),
+    /// Users' files in Nextcloud are given to who they are now. Each cluster has users of its own, so it is one.
+    Transfer(nextcloud::Wanted),
 }
 
 /// A visit to many clusters.
@@ -159,6 +161,7 @@ impl Visit {
                 }
                 None => Ok(Outcome::NothingToDo),
             },
+            Errand::Transfer(wanted) => nextcloud::carry(fenced, cluster, wanted, folder, journal).await,
             Errand::Cleanup(wish, all) => match all.get(&cluster.name) {
                 Some(shown) => {
                     let log = folder.path().join(step_log(cleanup::STEP));

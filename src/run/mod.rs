@@ -28,6 +28,7 @@ pub mod job;
 mod keep;
 pub mod local;
 pub mod namespaces;
+pub mod nextcloud;
 pub mod objects;
 mod onward;
 pub mod position;
