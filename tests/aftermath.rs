@@ -1,4 +1,4 @@
-//! What is left to do after 0.8, on simulated hosts: the clean-up.
+//! What is left to do after 0.8, on simulated hosts: the clean-up, and whose files are whose in Nextcloud.
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod lab_support;
@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fleet::lab::{Fault, Host, HostSpec};
+use fleet::lab::{Fault, Host, HostSpec, Nextcloud};
 use fleet::version::Version;
-use lab_support::{Bench, files, holds, real_kubectl};
+use lab_support::{Bench, files, holds, left_on_spool, real_kubectl};
 use serde_json::{Value, json};
 
 const FLUX: &str = "flux-system";
@@ -168,4 +168,93 @@ fn a_clean_up_that_failed_in_the_middle_is_gone_on_with_and_what_is_unwell_meanw
     assert!(refused.out.replace("\n    ", " ").contains("core is suspended"), "{}", refused.out);
     bench.fleet(&["cleanup", "0.8", "--on", "one", "--yes", "--ack", "converged"]).ends(0);
     assert_eq!(secrets(one, "oas-").len(), 2);
+}
+
+/// What the Nextcloud of a host knows.
+fn cloud(host: &Host) -> Nextcloud {
+    serde_json::from_slice(&fs::read(host.folder().join("container/nextcloud.json")).unwrap()).unwrap()
+}
+
+/// Gives a host's Nextcloud users with a file each; the one of the last cannot be transferred.
+fn people(host: &Host, ids: &[&str]) {
+    let users = ids.iter().map(|id| ((*id).to_owned(), format!("{id} of acme"))).collect();
+    let files = ids.iter().map(|id| ((*id).to_owned(), vec!["a.txt".to_owned()])).collect();
+    let broken = (*ids.last().unwrap()).to_owned();
+    let cloud = Nextcloud { users, files, broken, ..Nextcloud::default() };
+    fs::create_dir_all(host.folder().join("container")).unwrap();
+    fs::write(host.folder().join("container/nextcloud.json"), serde_json::to_vec(&cloud).unwrap()).unwrap();
+}
+
+#[test]
+fn files_go_to_who_their_users_are_now_once_and_one_that_fails_leaves_the_others() {
+    let bench = Bench::new(vec![
+        HostSpec::new("one").version(Version::V0_8).apps(["nextcloud"]),
+        renamed_cluster("none"),
+    ]);
+    let one = bench.host("one");
+    let (hostile, new) = ("oas-o'h $(reboot)", "stackspin-2");
+    people(one, &["oas-ann", hostile, "stackspin-1", new, "stackspin-3", "oas-eve"]);
+    let map = bench.path("map.csv");
+    fs::write(
+        &map,
+        "old,new\neve,stackspin-3\nann,stackspin-1\no'h $(reboot),stackspin-2\nbob,stackspin-4\n",
+    )
+    .unwrap();
+    let words = ["nextcloud", "transfer-files", "one", "--map", map.to_str().unwrap()];
+
+    let listed = bench.fleet(&["nextcloud", "users", "one"]).ends(0);
+    assert!(listed.out.contains("oas-ann of acme"), "{}", listed.out);
+    let none = bench.fleet(&["nextcloud", "users", "none"]).ends(3);
+    assert!(none.err.contains("Nextcloud cannot be asked"), "{}", none.err);
+
+    let shown = bench.fleet(&words).ends(64);
+    for text in [
+        "oas-ann -> stackspin-1: to be transferred",
+        "oas-bob -> stackspin-4: not transferred: there is no user oas-bob",
+        "3 of 4 users",
+    ] {
+        assert!(shown.out.contains(text), "{text:?}: {}", shown.out);
+    }
+    assert!(cloud(one).files["oas-ann"] == ["a.txt"], "nobody has said yes");
+
+    let yes = [&words[..], &["--yes"]].concat();
+    bench.fleet(&yes).ends(3);
+    let report = bench.report("one");
+    assert_eq!(
+        (&report["failure"]["cause"], &report["outcome"]),
+        (&json!("command-failed"), &json!("failed"))
+    );
+    let after = cloud(one);
+    assert_eq!(after.files["stackspin-1"], ["a.txt", "Transferred from oas-ann/a.txt"]);
+    assert_eq!(after.files[new], ["a.txt".to_owned(), format!("Transferred from {hostile}/a.txt")]);
+    assert_eq!(after.files["oas-eve"], ["a.txt"]);
+    assert_eq!(left_on_spool(one), Vec::<std::path::PathBuf>::new());
+
+    // Those that are transferred are not transferred twice; what became of the other nobody knows, and a person says.
+    let again = bench.fleet(&yes).ends(3);
+    for text in
+        ["was transferred to stackspin-1 before", "a transfer to stackspin-3 was begun", "0 of 4 users"]
+    {
+        assert!(again.out.replace("\n    ", " ").contains(text), "{text:?}: {}", again.out);
+    }
+    assert_eq!(cloud(one), after);
+    let mut mended = after;
+    mended.broken.clear();
+    fs::write(one.folder().join("container/nextcloud.json"), serde_json::to_vec(&mended).unwrap()).unwrap();
+    fs::write(&map, "eve,stackspin-3\n").unwrap();
+    bench.fleet(&[&yes[..], &["--again"]].concat()).ends(0);
+    assert_eq!(cloud(one).files["stackspin-3"], ["a.txt", "Transferred from oas-eve/a.txt"]);
+}
+
+#[test]
+fn a_transfer_whose_line_is_lost_is_followed_to_its_end() {
+    let bench = Bench::new(vec![HostSpec::new("one").version(Version::V0_8).apps(["nextcloud"])]);
+    let one = bench.host("one");
+    people(one, &["oas-ann", "stackspin-1", "broken"]);
+    one.inject(Fault::ConnectionDropsAfter("files:transfer-ownership".to_owned()));
+    let map = bench.path("map.toml");
+    fs::write(&map, "ann = \"stackspin-1\"\n").unwrap();
+    bench.fleet(&["nextcloud", "transfer-files", "one", "--map", map.to_str().unwrap(), "--yes"]).ends(0);
+    assert_eq!(cloud(one).files["stackspin-1"], ["a.txt", "Transferred from oas-ann/a.txt"]);
+    assert_eq!(cloud(one).settings["oas-ann"]["stackspin-fleet transfer"], "done stackspin-1");
 }

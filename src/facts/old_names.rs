@@ -12,13 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::frames::Frames;
 use super::kubernetes::{List, or_default, place};
-use super::{Known, nightly, overrides, secrets};
+use super::{Known, nightly, overrides, renamed, secrets};
 use crate::plan::Object;
 use crate::remote::{Command, Remote, RemoteError};
 use crate::version::Version;
-
-/// The namespaces of before, and what they are called since.
-pub const NAMESPACES: [(&str, &str); 2] = [("oas", "stackspin"), ("oas-apps", "stackspin-apps")];
 
 /// What has an old name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -105,7 +102,7 @@ fn compare(secrets: &str, maps: &str) -> Result<Vec<Old>, String> {
         }
     }
     let old = all.iter().filter_map(|(object, data)| {
-        let anew = renamed(object)?;
+        let anew = copied(object)?;
         let standing = match all.get(&anew) {
             None => Standing::Missing,
             Some(copy) => {
@@ -122,16 +119,14 @@ fn compare(secrets: &str, maps: &str) -> Result<Vec<Old>, String> {
 }
 
 /// What an object is called since 0.8; `None` for one that is none of those which were copied.
-fn renamed(object: &Object) -> Option<Object> {
+fn copied(object: &Object) -> Option<Object> {
     const PARTS: [&str; 3] = ["-variables", "-basic-auth", "-override"];
     let bare = object.name.strip_prefix("oas-")?;
     let app = PARTS.iter().find_map(|part| bare.strip_suffix(part))?;
     if app.is_empty() || (object.kind == "configmaps" && !bare.ends_with("-override")) {
         return None;
     }
-    let moved = NAMESPACES.iter().find(|(old, _)| *old == object.namespace);
-    let namespace = moved.map_or_else(|| object.namespace.clone(), |(_, new)| (*new).to_owned());
-    Some(Object { kind: object.kind.clone(), namespace, name: format!("stackspin-{bare}") })
+    Some(renamed::object(object))
 }
 
 #[cfg(test)]

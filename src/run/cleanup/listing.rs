@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::checks;
 use crate::event::{Failure, Judgement};
-use crate::facts::old_names::{NAMESPACES, OldNames, Standing};
+use crate::facts::old_names::{OldNames, Standing};
+use crate::facts::renamed::NAMESPACES;
 use crate::facts::volumes::Volume;
 use crate::facts::{Facts, Installed, Known, Unknown};
 use crate::plan::Object;
