@@ -306,6 +306,19 @@ fn clusters_of_0_7_become_stackspin_with_every_byte_of_volumes_secrets_and_overr
     let told = remedies(&up.bench.report("all"));
     assert!(told.iter().any(|remedy| remedy == "onlyoffice"), "{told:?}");
     assert_eq!(up.ran("two"), ["install-stackspin", "install-app nextcloud", "install-app wordpress"]);
+
+    // All is well: what the renaming has left behind goes, and nothing else.
+    let two = up.bench.host("two");
+    let (kept, volumes) = (secrets(two), tree(&two.storage(), &[]));
+    assert!(kept.keys().any(|name| name.starts_with("oas-")), "{kept:?}");
+    up.fleet(&["cleanup", "0.8", "--on", "two", "--yes"]).ends(0);
+    let new = kept.into_iter().filter(|(name, _)| !name.starts_with("oas-")).collect::<BTreeMap<_, _>>();
+    assert_eq!(secrets(two), new);
+    for volume in two.objects("persistentvolumes") {
+        assert_eq!(volume["spec"]["persistentVolumeReclaimPolicy"], "Delete", "{volume:#}");
+        assert_eq!(volume.pointer("/metadata/annotations/stackspin-fleet~1new-claim"), None);
+    }
+    assert!(volumes == tree(&two.storage(), &[]), "a volume has changed");
 }
 
 /// At the worst place: the claim is deleted, its volume is nobody's, and the next command never ends.
