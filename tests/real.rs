@@ -1,0 +1,253 @@
+//! The same end-to-end tests against a real Kubernetes API server, on a host with a real sshd.
+//!
+//! They are not run where `tests/real/make` has not made the set. What is real here and what is not: `docs/contributing.md`.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+
+mod acting;
+mod lab_support;
+#[path = "real/server.rs"]
+mod server;
+#[path = "real/site.rs"]
+mod site;
+mod sshd;
+#[path = "real/standins.rs"]
+mod standins;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use acting::{Dying, LONG, act, dying, failure, go};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fleet::event::What;
+use fleet::lab::HostSpec;
+use fleet::plan::{Action, MoveClaim, Object, RemoveNamespaces};
+use fleet::ssh::connect;
+use fleet::version::Version;
+use lab_support::tree;
+use serde_json::{Value, json};
+use site::Site;
+
+const FLUX: &str = "/namespaces/flux-system";
+const OLD: [&str; 2] = ["oas", "oas-apps"];
+
+/// The folder of the programs; `None`, and said so, where there is none.
+fn set() -> Option<PathBuf> {
+    let set = server::set();
+    if set.is_none() {
+        // Not `println!`: what a test prints that passes is kept from the screen.
+        let _ = writeln!(
+            std::io::stderr(),
+            "not run: no real Kubernetes API server is here; tests/real/make makes one"
+        );
+    }
+    set
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn claim(namespace: &str, name: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}")
+}
+
+fn is_moved(site: &Site, what: &MoveClaim) {
+    let MoveClaim { from, to, claim: name, volume } = what;
+    assert!(site.server.find(&claim(from, name)).is_none(), "{from}/{name}");
+    let new = site.server.find(&claim(to, name)).unwrap();
+    assert_eq!((text(&new, "/status/phase"), text(&new, "/spec/volumeName")), ("Bound", volume.as_str()));
+    let volume = site.server.find(&format!("/api/v1/persistentvolumes/{volume}")).unwrap();
+    assert_eq!(text(&volume, "/status/phase"), "Bound");
+    assert_eq!(volume["spec"]["claimRef"]["uid"], new["metadata"]["uid"]);
+    assert_eq!(volume["spec"]["persistentVolumeReclaimPolicy"], "Retain");
+    assert_eq!(volume["metadata"]["annotations"]["stackspin-fleet/policy-before-move"], "Delete");
+}
+
+/// The moves of all claims of the two old namespaces.
+fn moves(site: &Site) -> Vec<MoveClaim> {
+    let claims = site.server.list("/api/v1/persistentvolumeclaims");
+    let of = |claim: &Value| {
+        let from = text(claim, "/metadata/namespace").to_owned();
+        MoveClaim {
+            to: from.replace("oas", "stackspin"),
+            from,
+            claim: text(claim, "/metadata/name").to_owned(),
+            volume: text(claim, "/spec/volumeName").to_owned(),
+        }
+    };
+    claims.iter().map(of).collect()
+}
+
+/// Flux's objects of a kind, but for those outside of the old namespaces that are no kustomizations.
+fn of_flux(site: &Site, plural: &str, group: &str, version: &str) -> Vec<Object> {
+    let found = site.server.list(&format!("/apis/{group}.toolkit.fluxcd.io/{version}/{plural}"));
+    let object = |object: &Value| Object {
+        kind: format!("{plural}.{group}.toolkit.fluxcd.io"),
+        namespace: text(object, "/metadata/namespace").to_owned(),
+        name: text(object, "/metadata/name").to_owned(),
+    };
+    let all = found.iter().map(object);
+    all.filter(|object| plural == "kustomizations" || OLD.contains(&object.namespace.as_str())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_move_whoever_dies_and_old_namespaces_go_without_a_byte_of_any_volume() {
+    let Some(set) = set() else { return };
+    let site = Site::start(&set, HostSpec::new("one").version(Version::V0_7).apps(["wordpress"]), vec![]);
+    let session = connect(&site.ssh()).await.unwrap();
+    for name in ["stackspin", "stackspin-apps"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        site.server.must("POST", "/api/v1/namespaces", &namespace);
+    }
+    let before = tree(&site.host().storage(), &[]);
+    let moves = moves(&site);
+    assert_eq!(moves.len(), 5, "{moves:#?}");
+
+    // Flux lets go of everything, and takes nothing along.
+    let mut objects = of_flux(&site, "kustomizations", "kustomize", "v1beta1");
+    objects.extend(of_flux(&site, "helmreleases", "helm", "v2beta1"));
+    let workloads = || site.server.list("/apis/apps/v1/deployments").len();
+    let there = workloads();
+    assert!(dying(&session, &Action::Disown(objects)).await > 1);
+    assert!(of_flux(&site, "kustomizations", "kustomize", "v1beta1").is_empty());
+    assert_eq!(workloads(), there);
+
+    // Nothing is deleted that is in use, or whose claims are not moved.
+    let remove = Action::RemoveNamespaces(RemoveNamespaces {
+        namespaces: OLD.map(str::to_owned).to_vec(),
+        moved: moves.clone(),
+    });
+    let (ended, _) = act(&session, &remove, LONG).await;
+    assert_eq!(failure(ended).cause, "claim-not-moved");
+    let used = moves.iter().find(|what| what.claim == "wordpress-files").unwrap();
+    let (ended, _) = go(&session, used, Duration::from_millis(500)).await;
+    assert_eq!(failure(ended).cause, "claim-in-use");
+    assert!(
+        site.server.find(&claim(&used.from, &used.claim)).unwrap()["metadata"]["deletionTimestamp"].is_null()
+    );
+
+    // Another place to die for each claim, and none for the last.
+    site.shell(
+        "for n in oas oas-apps; do k3s kubectl scale deployments,statefulsets --all --replicas=0 -n $n; done",
+    );
+    let changes = |line: &str| !line.contains("kubectl get");
+    for (place, what) in (1..).zip(&moves) {
+        let line = Dying::after(&session, place, changes);
+        let lived = tokio::select! {
+            (ended, _) = go(&line, what, LONG) => { ended.unwrap(); true }
+            () = line.dead.notified() => false,
+        };
+        assert_eq!(lived, place == moves.len(), "a move has four commands that change something");
+        let (ended, events) = go(&session, what, LONG).await;
+        ended.unwrap();
+        let ran = events.iter().filter(|event| matches!(event.what, What::Ran { .. })).count();
+        assert!(ran <= moves.len() - 1 - place.min(4), "what was done is not done again: {events:#?}");
+        is_moved(&site, what);
+    }
+
+    assert!(dying(&session, &remove).await > 1);
+    for name in OLD {
+        assert!(site.server.find(&format!("/api/v1/namespaces/{name}")).is_none(), "{name}");
+    }
+    for what in &moves {
+        is_moved(&site, what);
+    }
+    assert!(tree(&site.host().storage(), &[]) == before, "a volume has changed");
+}
+
+/// What the nightly jobs and windows are about: suspended jobs and sources, the controller's replicas.
+fn night(site: &Site) -> BTreeMap<String, Value> {
+    let jobs = site.server.list("/apis/batch/v1beta1/cronjobs");
+    let sources = site.server.list("/apis/source.toolkit.fluxcd.io/v1beta1/gitrepositories");
+    let suspended = |object: &Value| {
+        let is = object["spec"]["suspend"].as_bool().unwrap_or_default();
+        (text(object, "/metadata/name").to_owned(), json!(is))
+    };
+    let mut night: BTreeMap<String, Value> = jobs.iter().chain(&sources).map(suspended).collect();
+    night.insert("replicas".to_owned(), controller(site)["spec"]["replicas"].clone());
+    night
+}
+
+fn controller(site: &Site) -> Value {
+    let at = "/apis/apps/v1/namespaces/system-upgrade/deployments/system-upgrade-controller";
+    site.server.find(at).unwrap()
+}
+
+/// The data of all secrets that are the product's own.
+fn secrets(site: &Site) -> BTreeMap<String, Value> {
+    let all = site.server.list("/api/v1/secrets");
+    let ours = all.into_iter().filter(|secret| text(secret, "/metadata/name").starts_with("oas-"));
+    ours.map(|mut secret| (text(&secret, "/metadata/name").to_owned(), secret["data"].take())).collect()
+}
+
+/// The variables in the cluster.
+fn variables(site: &Site) -> BTreeMap<String, String> {
+    let secret = site.server.find(&format!("/api/v1{FLUX}/secrets/oas-cluster-variables")).unwrap();
+    let plain = |value: &Value| String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap();
+    secret["data"].as_object().unwrap().iter().map(|(key, value)| (key.clone(), plain(value))).collect()
+}
+
+fn differ(site: &Site) {
+    let before = variables(site);
+    let mut wanted = before.clone();
+    wanted.insert("outgoing_mail_smtp_password".into(), "hunter2-new".into());
+    wanted.insert("org_name".into(), "Acme".into());
+    let lines: Vec<String> = wanted.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    fs::write(site.path("lab/clusters/one/.flux.env"), lines.concat()).unwrap();
+    let shown = site.fleet(&["vars", "diff", "--all"]).ends(2);
+    assert!(shown.out.contains("org_name (set), is not in the cluster"), "{}", shown.out);
+    let ran = site.fleet(&["vars", "apply", "--all", "--yes"]).ends(0);
+    assert_eq!(variables(site), wanted);
+    assert!(!ran.out.contains("hunter2"), "{}", ran.out);
+    let core =
+        site.server.find(&format!("/apis/kustomize.toolkit.fluxcd.io/v1beta1{FLUX}/kustomizations/core"));
+    let core = core.unwrap();
+    let asked = &core["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"];
+    assert!(asked.is_string() && *asked == core["status"]["lastHandledReconcileAt"], "{core:#}");
+    site.fleet(&["vars", "diff", "--all"]).ends(0);
+}
+
+fn windows(site: &Site) {
+    let shut = night(site);
+    site.fleet(&["window", "open", "--all", "--for", "1h"]).ends(0);
+    assert_eq!(night(site)["openappstack"], false);
+    site.fleet(&["window", "close", "--all"]).ends(0);
+    site.fleet(&["k3s-window", "open", "--all", "--for", "1h"]).ends(0);
+    assert_eq!(night(site)["replicas"], 1);
+    site.server.wait("the controller runs", || controller(site)["status"]["readyReplicas"] == 1);
+    site.fleet(&["k3s-window", "close", "--all"]).ends(0);
+    assert_eq!(night(site), shut);
+}
+
+#[test]
+fn variables_windows_and_the_rung_to_0_7_with_its_backup_and_truce() {
+    let Some(set) = set() else { return };
+    let mut spec = HostSpec::new("one").apps(["wordpress"]);
+    spec.source_suspended = true;
+    let mut next = spec.clone().version(Version::V0_7).apps(["wordpress"]);
+    next.source_suspended = false;
+    let site = Site::start(&set, spec, vec![next]);
+    differ(&site);
+    windows(&site);
+
+    let (night_before, secrets_before) = (night(&site), secrets(&site));
+    let volumes = tree(&site.host().storage(), &[]);
+    site.upgrade(&["--to", "0.7"]).ends(0);
+    let source = format!("/apis/source.toolkit.fluxcd.io/v1beta1{FLUX}/gitrepositories/openappstack");
+    assert_eq!(site.server.find(&source).unwrap()["spec"]["ref"]["branch"], "v0.7");
+    assert_eq!(night(&site), night_before, "as it was found");
+    let after = secrets(&site);
+    for (name, data) in &secrets_before {
+        for (key, value) in data.as_object().unwrap() {
+            assert_eq!(after[name][key], *value, "{name}: {key}");
+        }
+    }
+    assert!(tree(&site.host().storage(), &[]) == volumes, "a volume has changed");
+    site.fleet(&["backup", "verify", "one"]).ends(0);
+    let again = site.upgrade(&["--to", "0.7"]).ends(0);
+    assert!(again.out.contains("nothing to do"), "{}", again.out);
+}
