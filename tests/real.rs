@@ -134,7 +134,7 @@ async fn claims_move_whoever_dies_and_old_namespaces_go_without_a_byte_of_any_vo
     site.shell(
         "for n in oas oas-apps; do k3s kubectl scale deployments,statefulsets --all --replicas=0 -n $n; done",
     );
-    let changes = |line: &str| !line.contains("kubectl get");
+    let changes = |line: &str| !line.starts_with("timeout ");
     for (place, what) in (1..).zip(&moves) {
         let line = Dying::after(&session, place, changes);
         let lived = tokio::select! {

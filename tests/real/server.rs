@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -47,7 +48,7 @@ impl Server {
     /// Starts one. `data` is the folder for its datastore; `kubeconfig` gets what k3s writes into its own.
     pub(crate) fn start(set: &Path, files: &Path, data: &Path, kubeconfig: &Path) -> Self {
         fs::create_dir_all(files).unwrap();
-        let ports = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let ports = [(); 3].map(|()| free_port());
         certificates(files);
         fs::write(kubeconfig, config(files, ports[2])).unwrap();
         let mut proxy = Command::new(set.join("kubectl"))
@@ -244,6 +245,18 @@ impl Drop for Server {
         for child in running.iter_mut().chain([&mut self.proxy]) {
             child.kill().ok();
             child.wait().ok();
+        }
+    }
+}
+
+/// A port that nobody listens at, below those that the system gives to whoever asks for any: between two starts of a server nobody gets it.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(20_000 + std::process::id() % 10_000).unwrap();
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }

@@ -125,7 +125,13 @@ impl Site {
 
     fn write_inventory(&self) {
         let known = inventory::load(&self.lab.inventory()).unwrap();
-        let clusters = known.clusters.values().map(|cluster| Cluster { host: self.ssh(), ..cluster.clone() });
+        let uid = self.server.find("/api/v1/namespaces/kube-system").unwrap()["metadata"]["uid"].clone();
+        let uid = uid.as_str().map(str::to_owned);
+        let clusters = known.clusters.values().map(|cluster| Cluster {
+            host: self.ssh(),
+            cluster_uid: uid.clone(),
+            ..cluster.clone()
+        });
         fs::write(self.path("inventory.toml"), inventory::write(&clusters.collect::<Vec<_>>()).unwrap())
             .unwrap();
     }

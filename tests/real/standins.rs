@@ -146,7 +146,13 @@ fn flux(server: &Server, branches: &Branches) {
             }
             let_go(server, &release);
         } else if !suspended(&release) {
-            seen(server, &release, "");
+            let chart = &release["spec"]["chart"]["spec"]["version"];
+            if release["status"]["lastAppliedRevision"] == *chart {
+                seen(server, &release, "");
+            } else {
+                let status = json!({"lastAppliedRevision": chart, "lastAttemptedRevision": chart});
+                well(server, &release, status, "Release reconciliation succeeded");
+            }
         }
     }
 }
