@@ -186,6 +186,8 @@ impl Server {
             .args(["--pdeathsig", "KILL"])
             .arg(self.set.join(name))
             .args(words)
+            // They live for a minute: to tidy up their memory is not worth the time.
+            .env("GOGC", "400")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

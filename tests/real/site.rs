@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use fleet::event::Event;
 use fleet::inventory::{self, Cluster};
+use fleet::journal;
 use fleet::lab::{Host, HostSpec, Lab, OF_THIS_MACHINE};
 use serde_json::{Value, json};
 
@@ -151,6 +153,13 @@ impl Site {
     pub(crate) fn upgrade(&self, more: &[&str]) -> Ran {
         assert!(!OF_THIS_MACHINE.is_empty());
         self.fleet(&acknowledging(&["upgrade", "--all"], more))
+    }
+
+    /// What the newest run has written down.
+    pub(crate) fn journal(&self) -> Vec<Event> {
+        let last = fs::read_to_string(self.path("runs/.last")).unwrap();
+        let folder = self.path("runs").join(last.trim()).join(&self.host().spec().name);
+        journal::read(&folder.join("journal.ndjson")).unwrap()
     }
 
     /// Runs a line on the host as its administrator would.

@@ -36,7 +36,7 @@ impl StandIns {
             while !told.load(Ordering::Relaxed) {
                 kubelet(&server, &node);
                 flux(&server, &branches);
-                std::thread::park_timeout(Duration::from_millis(100));
+                std::thread::park_timeout(Duration::from_millis(250));
             }
         });
         Self { ends, thread: Some(thread) }
