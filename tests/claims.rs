@@ -1,5 +1,5 @@
 //! Claims are moved to another namespace on simulated hosts: every byte stays, whatever comes in between.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod acting;
 mod lab_support;

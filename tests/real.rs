@@ -5,6 +5,8 @@
 
 mod acting;
 mod lab_support;
+#[path = "real/objects.rs"]
+mod objects;
 #[path = "real/server.rs"]
 mod server;
 #[path = "real/site.rs"]

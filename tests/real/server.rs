@@ -203,14 +203,13 @@ impl Server {
     pub(crate) fn wait(&self, what: &str, mut so: impl FnMut() -> bool) {
         let began = Instant::now();
         while !so() {
-            if began.elapsed() > PATIENCE {
-                for name in ["etcd", "kube-apiserver", "kube-controller-manager"] {
+            let said = || {
+                ["etcd", "kube-apiserver", "kube-controller-manager"].map(|name| {
                     let log = fs::read_to_string(self.log(name)).unwrap_or_default();
-                    let last: Vec<&str> = log.lines().rev().take(8).collect();
-                    eprintln!("{name}:\n{}", last.join("\n"));
-                }
-                panic!("not so within {} s: {what}", PATIENCE.as_secs());
-            }
+                    format!("{name}:\n{}\n", log.lines().rev().take(8).collect::<Vec<_>>().join("\n"))
+                })
+            };
+            assert!(began.elapsed() < PATIENCE, "not so: {what}\n{}", said().concat());
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }

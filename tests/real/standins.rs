@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::objects::{address, create, plural};
 use super::server::Server;
-use super::site::{address, create};
 
 const REQUESTED: &str = "reconcile.fluxcd.io/requestedAt";
 const NOW: &str = "2026-11-22T10:15:00Z";
@@ -72,17 +72,16 @@ fn kubelet(server: &Server, node: &str) {
                 .collect();
             let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": NOW});
             let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition);
-            let status = json!({"status": {"phase": "Running", "startTime": NOW, "containerStatuses": states,
+            let running = json!({"status": {"phase": "Running", "startTime": NOW, "containerStatuses": states,
                 "conditions": conditions}});
-            server.call("PATCH", &format!("{at}/status"), Some(&status));
+            server.call("PATCH", &format!("{at}/status"), Some(&running));
         }
     }
 }
 
 /// The objects of one of Flux's kinds.
 fn of_flux(server: &Server, group: &str, version: &str, kind: &str) -> Vec<Value> {
-    let mut found =
-        server.list(&format!("/apis/{group}.toolkit.fluxcd.io/{version}/{}", super::site::plural(kind)));
+    let mut found = server.list(&format!("/apis/{group}.toolkit.fluxcd.io/{version}/{}", plural(kind)));
     for object in &mut found {
         object["apiVersion"] = json!(format!("{group}.toolkit.fluxcd.io/{version}"));
         object["kind"] = json!(kind);
@@ -107,14 +106,14 @@ fn flux(server: &Server, branches: &Branches) {
             let branch = source["spec"]["ref"]["branch"].as_str().unwrap_or("");
             let revision = format!("{branch}/{COMMIT}");
             let fetched = source["status"]["artifact"]["revision"].as_str().unwrap_or("");
-            if fetched.split('/').next() != Some(branch) {
+            if fetched.split('/').next() == Some(branch) {
+                seen(server, &source, fetched);
+            } else {
                 let status = json!({"artifact": {"revision": revision}});
                 well(server, &source, status, &format!("Fetched revision: {revision}"));
                 if let Some(held) = branches.get(branch) {
                     apply(server, held);
                 }
-            } else {
-                seen(server, &source, fetched);
             }
         }
         let name = source["metadata"]["name"].as_str().unwrap_or("").to_owned();
