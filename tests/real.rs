@@ -14,6 +14,7 @@ mod site;
 mod sshd;
 #[path = "real/standins.rs"]
 mod standins;
+mod upstream_repo;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -179,10 +180,10 @@ fn controller(site: &Site) -> Value {
     site.server.find(at).unwrap()
 }
 
-/// The data of all secrets that are the product's own.
-fn secrets(site: &Site) -> BTreeMap<String, Value> {
+/// The data of all secrets that are the product's own, by the beginning of their names.
+fn secrets(site: &Site, prefix: &str) -> BTreeMap<String, Value> {
     let all = site.server.list("/api/v1/secrets");
-    let ours = all.into_iter().filter(|secret| text(secret, "/metadata/name").starts_with("oas-"));
+    let ours = all.into_iter().filter(|secret| text(secret, "/metadata/name").starts_with(prefix));
     ours.map(|mut secret| (text(&secret, "/metadata/name").to_owned(), secret["data"].take())).collect()
 }
 
@@ -242,7 +243,7 @@ fn variables_windows_and_the_rung_to_0_7_with_its_truce_and_its_backup_put_back(
     differ(&site);
     windows(&site);
 
-    let (night_before, secrets_before) = (night(&site), secrets(&site));
+    let (night_before, secrets_before) = (night(&site), secrets(&site, "oas-"));
     let files = volumes(&site);
     site.upgrade(&["--to", "0.7"]).ends(0);
     let source = format!("/apis/source.toolkit.fluxcd.io/v1beta1{FLUX}/gitrepositories/openappstack");
@@ -254,7 +255,7 @@ fn variables_windows_and_the_rung_to_0_7_with_its_truce_and_its_backup_put_back(
         _ => None,
     });
     assert!(held.unwrap().contains(&"cron job flux-system/flux-suspend-source suspended".to_owned()));
-    let after = secrets(&site);
+    let after = secrets(&site, "oas-");
     for (name, data) in &secrets_before {
         for (key, value) in data.as_object().unwrap() {
             assert_eq!(after[name][key], *value, "{name}: {key}");
@@ -266,6 +267,59 @@ fn variables_windows_and_the_rung_to_0_7_with_its_truce_and_its_backup_put_back(
     // The real datastore, put back, is the cluster of before.
     site.fleet(&["restore", "last", "--to", "one", "--yes"]).ends(0);
     assert_eq!(branch(), "v0.6");
-    assert!(secrets(&site) == secrets_before && volumes(&site) == files);
+    assert!(secrets(&site, "oas-") == secrets_before && volumes(&site) == files);
     assert_eq!(night(&site), night_before);
+}
+
+/// Claims by name, each with its namespace and volume.
+fn claims(site: &Site) -> BTreeMap<String, (String, String)> {
+    let claims = site.server.list("/api/v1/persistentvolumeclaims");
+    let of = |claim: &Value| {
+        let text = |pointer| text(claim, pointer).to_owned();
+        (text("/metadata/name"), (text("/metadata/namespace"), text("/spec/volumeName")))
+    };
+    claims.iter().map(of).collect()
+}
+
+#[test]
+fn the_rung_to_0_8_with_every_byte_of_volumes_secrets_and_overrides() {
+    let Some(set) = set() else { return };
+    let spec = HostSpec::new("one").version(Version::V0_7).apps(["wordpress"]);
+    let site = Site::start(&set, spec.clone(), vec![spec.version(Version::V0_8).apps(["wordpress"])]);
+    let values = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"values.yaml": "replicas: 2\n"},
+        "metadata": {"name": "oas-loki-override", "namespace": "oas"}});
+    site.server.must("POST", "/api/v1/namespaces/oas/configmaps", &values);
+    let (claims_before, secrets_before, files) = (claims(&site), secrets(&site, "oas-"), volumes(&site));
+    assert_eq!(claims_before.len(), 5);
+    // Nobody answers for what the chart of nginx has the API ask, so it lets no Ingress be made.
+    let ingresses = "/apis/networking.k8s.io/v1/namespaces/oas/ingresses";
+    let mut ingress = site.server.list(ingresses).remove(0);
+    ingress["metadata"] = json!({"name": "another"});
+    let (status, refused) = site.server.call("POST", ingresses, Some(&ingress));
+    assert_eq!((status, refused["reason"].as_str()), (500, Some("InternalError")), "{refused}");
+
+    site.upgrade(&["--to", "0.8"]).ends(0);
+
+    let namespaces = site.server.list("/api/v1/namespaces");
+    assert!(namespaces.iter().all(|namespace| !OLD.contains(&text(namespace, "/metadata/name"))));
+    let claims = claims(&site);
+    for (name, (namespace, volume)) in &claims_before {
+        let new = (namespace.replacen("oas", "stackspin", 1), volume.clone());
+        assert_eq!(claims.get(name), Some(&new), "{name}");
+    }
+    let after = secrets(&site, "stackspin-");
+    for (name, data) in &secrets_before {
+        assert_eq!(after.get(&name.replacen("oas-", "stackspin-", 1)), Some(data), "{name}");
+    }
+    assert!(volumes(&site) == files, "a volume has changed");
+    let copied = site.server.find("/api/v1/namespaces/stackspin/configmaps/stackspin-loki-override").unwrap();
+    assert_eq!(copied["data"], values["data"]);
+    // What Helm would have refused is the new release's.
+    let role =
+        site.server.find("/apis/rbac.authorization.k8s.io/v1/clusterroles/nginx-ingress-nginx").unwrap();
+    assert_eq!(role["metadata"]["annotations"]["meta.helm.sh/release-namespace"], "stackspin");
+    let sources = site.server.list("/apis/source.toolkit.fluxcd.io/v1beta1/gitrepositories");
+    let names: Vec<&str> = sources.iter().map(|source| text(source, "/metadata/name")).collect();
+    assert_eq!(names, ["stackspin"]);
+    assert!(sources[0]["status"]["artifact"]["revision"].as_str().unwrap().starts_with("v0.8/"));
 }

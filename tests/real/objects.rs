@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::server::Server;
 
 /// What is carried over of a simulated cluster, in this order. Pods and what the server makes by itself are not.
-const CARRIED: [&str; 19] = [
+const CARRIED: [&str; 26] = [
     "namespaces",
     "storageclasses",
     "nodes",
@@ -30,6 +30,14 @@ const CARRIED: [&str; 19] = [
     "gitrepositories",
     "kustomizations",
     "helmreleases",
+    "clusterroles",
+    "clusterrolebindings",
+    "roles",
+    "rolebindings",
+    "ingressclasses",
+    // Last: nobody answers for them here, and nothing that they watch can be made after them.
+    "mutatingwebhookconfigurations",
+    "validatingwebhookconfigurations",
 ];
 
 /// Custom resources: group, versions (the first is the one stored), kind. Nothing of their fields is known here but that they are there.
@@ -131,6 +139,13 @@ fn anew(mut object: Value) -> Value {
     if let Some(claim) = object["spec"].get_mut("claimRef").and_then(Value::as_object_mut) {
         claim.retain(|name, _| matches!(name.as_str(), "namespace" | "name"));
     }
+    for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+        webhook["sideEffects"] = json!("None");
+        webhook["admissionReviewVersions"] = json!(["v1"]);
+    }
+    if let Some(group) = object["apiVersion"].as_str().and_then(|version| version.strip_suffix("/v1beta2")) {
+        object["apiVersion"] = json!(format!("{group}/v1beta1"));
+    }
     // Kubernetes 1.20 has no other.
     if object["kind"] == "CronJob" {
         object["apiVersion"] = json!("batch/v1beta1");
@@ -146,19 +161,13 @@ pub(crate) fn create(server: &Server, object: &Value) {
         status == 201 || (status == 409 && said["reason"] == "AlreadyExists"),
         "{status} {said}\n{object:#}"
     );
-    let stateful = object["apiVersion"]
-        .as_str()
-        .is_some_and(|version| version.contains(".io/v") || version.contains(".com/v"));
-    let stateful = (stateful || object["kind"] == "Node")
-        && object["kind"] != "Ingress"
-        && object["kind"] != "StorageClass";
-    if stateful && object["status"].is_object() {
-        let state = json!({"status": object["status"]});
-        server.must("PATCH", &format!("{}/status", address(object)), &state);
-        if object["status"]["observedGeneration"].is_number() {
-            let seen = json!({"status": {"observedGeneration": said["metadata"]["generation"]}});
-            server.must("PATCH", &format!("{}/status", address(object)), &seen);
+    let custom = CUSTOM.iter().any(|(_, _, kind)| object["kind"] == *kind);
+    if (custom || object["kind"] == "Node") && object["status"].is_object() {
+        let mut state = json!({"status": object["status"]});
+        if state["status"]["observedGeneration"].is_number() {
+            state["status"]["observedGeneration"] = said["metadata"]["generation"].clone();
         }
+        server.must("PATCH", &format!("{}/status", address(object)), &state);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::server::Server;
 use super::standins::StandIns;
 use crate::lab_support::{Ran, acknowledging, fleet, replace_program, run};
 use crate::sshd::{Options, Sshd};
+use crate::upstream_repo;
 
 /// One host.
 pub(crate) struct Site {
@@ -53,7 +55,7 @@ impl Site {
         ));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let door = listener.local_addr().unwrap().port();
-        programs(host, &server_kubectl(set), door);
+        programs(host, &set.join("kubectl"), door);
         let ends = Arc::new(AtomicBool::new(false));
         let systemctl = {
             let (server, ends) = (Arc::clone(&server), Arc::clone(&ends));
@@ -64,6 +66,7 @@ impl Site {
         for object in &objects {
             create(&server, object);
         }
+        upstream(&lab, set, folder.path());
         let branches = later.into_iter().map(|spec| branch(&folder.path().join("later"), spec)).collect();
         let stand_ins = StandIns::start(Arc::clone(&server), host.spec().name.clone(), branches);
         let sshd = Sshd::start_with(&Options {
@@ -97,6 +100,8 @@ impl Site {
         let clusters = known.clusters.values().map(|cluster| Cluster {
             host: self.ssh(),
             cluster_uid: uid.clone(),
+            stackspin: Some(self.path("stackspin")),
+            python: Some(self.path("bin/python")),
             ..cluster.clone()
         });
         fs::write(self.path("inventory.toml"), inventory::write(&clusters.collect::<Vec<_>>()).unwrap())
@@ -105,8 +110,12 @@ impl Site {
 
     /// The binary with this site's own places.
     pub(crate) fn fleet(&self, words: &[&str]) -> Ran {
+        let mut path = self.path("bin").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
         let mut command = fleet(words);
         command
+            .env("PATH", path)
             .current_dir(self.folder.path())
             .env("FLEET_INVENTORY", self.path("inventory.toml"))
             .env("FLEET_RUNS", self.path("runs"))
@@ -170,8 +179,14 @@ impl Drop for Site {
     }
 }
 
-fn server_kubectl(set: &Path) -> PathBuf {
-    set.join("kubectl")
+/// Upstream's repository and the programs that its scripts need, with a real kubectl among them.
+fn upstream(lab: &Lab, set: &Path, folder: &Path) {
+    let (checkout, bin) = (folder.join("stackspin"), folder.join("bin"));
+    fs::create_dir(&checkout).unwrap();
+    symlink(lab.folder().join("clusters"), checkout.join("clusters")).unwrap();
+    upstream_repo::make(&checkout, &bin);
+    fs::remove_file(bin.join("kubectl")).unwrap();
+    symlink(set.join("kubectl"), bin.join("kubectl")).unwrap();
 }
 
 /// The host's `k3s kubectl` is the real one; its `systemctl` is the lab's, but for k3s.

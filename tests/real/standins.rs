@@ -1,7 +1,8 @@
 //! What does not run beside a real API server here, and must for a cluster to live: the kubelet and scheduler, and Flux.
 //!
-//! Both are as small as they can be. Pods run at once and end at once. Flux fetches whatever branch it is told, applies what the lab has at
-//! that version, takes away what the lab does not have there any more, with what Helm made of it, and finds everything well.
+//! Both are as small as they can be. Pods run at once and end at once. Flux fetches whatever branch it is told; a kustomization applies what the
+//! lab has of it at that version, and takes away what the lab does not have of it there any more; a Helm release makes what the lab has of
+//! it. What the API server refuses is tried again. Nothing waits for what it depends on, and no value is put into anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +12,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::objects::{address, create, plural};
+use super::objects::{address, place, plural};
 use super::server::Server;
 
 const REQUESTED: &str = "reconcile.fluxcd.io/requestedAt";
+const OF_KUSTOMIZATION: &str = "kustomize.toolkit.fluxcd.io/name";
+const OF_RELEASE: &str = "helm.toolkit.fluxcd.io/name";
+const OF_RELEASE_IN: &str = "helm.toolkit.fluxcd.io/namespace";
 const NOW: &str = "2026-11-22T10:15:00Z";
 /// What a revision ends with.
 const COMMIT: &str = "6d5f1e9c8b7a60514233241506978897a6b5c4d3";
@@ -102,58 +106,82 @@ fn flux(server: &Server, branches: &Branches) {
     for source in of_flux(server, "source", "v1beta1", "GitRepository") {
         if leaving(&source) {
             let_go(server, &source);
-        } else if !suspended(&source) {
-            let branch = source["spec"]["ref"]["branch"].as_str().unwrap_or("");
-            let revision = format!("{branch}/{COMMIT}");
-            let fetched = source["status"]["artifact"]["revision"].as_str().unwrap_or("");
-            if fetched.split('/').next() == Some(branch) {
-                seen(server, &source, fetched);
-            } else {
-                let status = json!({"artifact": {"revision": revision}});
-                well(server, &source, status, &format!("Fetched revision: {revision}"));
-                if let Some(held) = branches.get(branch) {
-                    apply(server, held);
-                }
-            }
-        }
-        let name = source["metadata"]["name"].as_str().unwrap_or("").to_owned();
-        revisions.insert(name, source["status"]["artifact"]["revision"].clone());
-    }
-    for kustomization in of_flux(server, "kustomize", "v1beta1", "Kustomization") {
-        if leaving(&kustomization) {
-            let_go(server, &kustomization);
             continue;
         }
-        let source = kustomization["spec"]["sourceRef"]["name"].as_str().unwrap_or("");
-        let Some(revision) = revisions.get(source).filter(|_| !suspended(&kustomization)) else { continue };
-        if kustomization["status"]["lastAppliedRevision"] == *revision {
-            seen(server, &kustomization, revision.as_str().unwrap_or(""));
-        } else {
-            let status = json!({"lastAppliedRevision": revision, "lastAttemptedRevision": revision});
-            well(
-                server,
-                &kustomization,
-                status,
-                &format!("Applied revision: {}", revision.as_str().unwrap_or("")),
-            );
+        let mut revision = text(&source["status"]["artifact"]["revision"]).to_owned();
+        if !suspended(&source) {
+            let branch = text(&source["spec"]["ref"]["branch"]);
+            if revision.split('/').next() == Some(branch) {
+                seen(server, &source, &revision);
+            } else {
+                revision = format!("{branch}/{COMMIT}");
+                let status = json!({"artifact": {"revision": revision}});
+                ready(server, &source, status, Ok(&format!("Fetched revision: {revision}")));
+            }
+        }
+        revisions.insert(text(&source["metadata"]["name"]).to_owned(), revision);
+    }
+    // What the branches hold that the kustomizations follow.
+    let mut held = BTreeMap::new();
+    for one in of_flux(server, "kustomize", "v1beta1", "Kustomization") {
+        if leaving(&one) {
+            let_go(server, &one);
+            continue;
+        }
+        let name = text(&one["metadata"]["name"]).to_owned();
+        let Some(revision) = revisions.get(text(&one["spec"]["sourceRef"]["name"])) else { continue };
+        let objects = revision.split('/').next().and_then(|branch| branches.get(branch));
+        held.extend(objects.map(|objects| (name.clone(), objects)));
+        if suspended(&one) || revision.is_empty() {
+            continue;
+        }
+        if text(&one["status"]["lastAppliedRevision"]) == revision {
+            seen(server, &one, revision);
+            continue;
+        }
+        let done = objects.map_or(Ok(()), |objects| {
+            prune(server, &name, objects);
+            apply(server, objects, |labels| labels[OF_KUSTOMIZATION] == *name)
+        });
+        let status = json!({"lastAppliedRevision": revision, "lastAttemptedRevision": revision});
+        match done {
+            Ok(()) => ready(server, &one, status, Ok(&format!("Applied revision: {revision}"))),
+            Err(why) => ready(server, &one, json!({}), Err(&why)),
         }
     }
     for release in of_flux(server, "helm", "v2beta1", "HelmRelease") {
+        let metadata = &release["metadata"];
         if leaving(&release) {
             if !suspended(&release) {
                 uninstall(server, &release);
             }
             let_go(server, &release);
-        } else if !suspended(&release) {
-            let chart = &release["spec"]["chart"]["spec"]["version"];
-            if release["status"]["lastAppliedRevision"] == *chart {
-                seen(server, &release, "");
-            } else {
-                let status = json!({"lastAppliedRevision": chart, "lastAttemptedRevision": chart});
-                well(server, &release, status, "Release reconciliation succeeded");
-            }
+            continue;
+        }
+        let chart = text(&release["spec"]["chart"]["spec"]["version"]);
+        if suspended(&release) {
+            continue;
+        }
+        if text(&release["status"]["lastAppliedRevision"]) == chart {
+            seen(server, &release, chart);
+            continue;
+        }
+        let ours = |labels: &Value| {
+            labels[OF_RELEASE] == metadata["name"] && labels[OF_RELEASE_IN] == metadata["namespace"]
+        };
+        let done = held
+            .get(text(&metadata["labels"][OF_KUSTOMIZATION]))
+            .map_or(Ok(()), |objects| apply(server, objects, ours));
+        let status = json!({"lastAppliedRevision": chart, "lastAttemptedRevision": chart});
+        match done {
+            Ok(()) => ready(server, &release, status, Ok("Release reconciliation succeeded")),
+            Err(why) => ready(server, &release, json!({}), Err(&why)),
         }
     }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
 }
 
 /// An object whose controller has nothing to do but to have seen it.
@@ -161,18 +189,21 @@ fn seen(server: &Server, object: &Value, revision: &str) {
     let asked = &object["metadata"]["annotations"][REQUESTED];
     let handled = asked.is_null() || *asked == object["status"]["lastHandledReconcileAt"];
     if !handled || object["status"]["observedGeneration"] != object["metadata"]["generation"] {
-        well(server, object, json!({}), &format!("Applied revision: {revision}"));
+        ready(server, object, json!({}), Ok(&format!("Applied revision: {revision}")));
     }
 }
 
-/// Says that all is well with an object as it is now.
-fn well(server: &Server, object: &Value, mut status: Value, message: &str) {
+/// Says how it is with an object as it is now.
+fn ready(server: &Server, object: &Value, mut status: Value, how: Result<&str, &str>) {
     status["observedGeneration"] = object["metadata"]["generation"].clone();
     let asked = &object["metadata"]["annotations"][REQUESTED];
     if !asked.is_null() {
         status["lastHandledReconcileAt"] = asked.clone();
     }
-    status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "ReconciliationSucceeded", "message": message,
+    let (word, reason) =
+        if how.is_ok() { ("True", "ReconciliationSucceeded") } else { ("False", "ReconciliationFailed") };
+    let (Ok(message) | Err(message)) = how;
+    status["conditions"] = json!([{"type": "Ready", "status": word, "reason": reason, "message": message,
         "lastTransitionTime": NOW}]);
     server.call("PATCH", &format!("{}/status", address(object)), Some(&json!({"status": status})));
 }
@@ -181,26 +212,38 @@ fn let_go(server: &Server, object: &Value) {
     server.call("PATCH", &address(object), Some(&json!({"metadata": {"finalizers": null}})));
 }
 
-/// Makes the cluster's objects those of another version: what Flux and Helm do to the kinds of Flux and to what a release has made.
-fn apply(server: &Server, held: &BTreeMap<String, Value>) {
-    for (at, object) in held {
-        let kind = object["kind"].as_str().unwrap_or("");
-        if !matches!(kind, "Kustomization" | "HelmRelease") {
-            continue;
-        }
-        if server.find(at).is_none() {
-            create(server, object);
-        } else {
-            server.call("PATCH", at, Some(&json!({"spec": object["spec"]})));
+/// Makes what is wanted of a branch's objects. What is there already stays, but for what Flux itself is told by.
+fn apply(
+    server: &Server,
+    held: &BTreeMap<String, Value>,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<(), String> {
+    let mut refused = Ok(());
+    for (at, object) in held.iter().filter(|(_, object)| wanted(&object["metadata"]["labels"])) {
+        let (status, said) = match text(&object["kind"]) {
+            // It would be asked, and nobody runs here who could answer.
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => continue,
+            "Kustomization" | "HelmRelease" if server.find(at).is_some() => {
+                server.call("PATCH", at, Some(&json!({"spec": object["spec"]})))
+            }
+            _ => server.call("POST", &place(object), Some(object)),
+        };
+        if !matches!(status, 200..=299 | 409) {
+            refused = Err(format!("{at}: {}", text(&said["message"])));
         }
     }
+    refused
+}
+
+/// Deletes what a kustomization has made of Flux's kinds and does not have any more.
+fn prune(server: &Server, name: &str, held: &BTreeMap<String, Value>) {
     for (group, version, kind) in
         [("kustomize", "v1beta1", "Kustomization"), ("helm", "v2beta1", "HelmRelease")]
     {
         for object in of_flux(server, group, version, kind) {
-            let ours = object["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"].is_string();
-            if ours && !held.contains_key(&address(&object)) {
-                server.call("DELETE", &address(&object), None);
+            let at = address(&object);
+            if object["metadata"]["labels"][OF_KUSTOMIZATION] == *name && !held.contains_key(&at) {
+                server.call("DELETE", &at, None);
             }
         }
     }
