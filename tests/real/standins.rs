@@ -220,15 +220,19 @@ fn apply(
 ) -> Result<(), String> {
     let mut refused = Ok(());
     for (at, object) in held.iter().filter(|(_, object)| wanted(&object["metadata"]["labels"])) {
-        let (status, said) = match text(&object["kind"]) {
-            // It would be asked, and nobody runs here who could answer.
-            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => continue,
-            "Kustomization" | "HelmRelease" if server.find(at).is_some() => {
+        let kind = text(&object["kind"]);
+        // It would be asked, and nobody runs here who could answer.
+        if kind.ends_with("WebhookConfiguration") {
+            continue;
+        }
+        let (status, said) = match (server.find(at), kind) {
+            (None, _) => server.call("POST", &place(object), Some(object)),
+            (Some(_), "Kustomization" | "HelmRelease") => {
                 server.call("PATCH", at, Some(&json!({"spec": object["spec"]})))
             }
-            _ => server.call("POST", &place(object), Some(object)),
+            (Some(_), _) => continue,
         };
-        if !matches!(status, 200..=299 | 409) {
+        if !matches!(status, 200..=299) {
             refused = Err(format!("{at}: {}", text(&said["message"])));
         }
     }
