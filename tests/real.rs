@@ -28,7 +28,7 @@ use base64::engine::general_purpose::STANDARD;
 use fleet::event::What;
 use fleet::lab::HostSpec;
 use fleet::plan::{Action, MoveClaim, Object, RemoveNamespaces};
-use fleet::ssh::connect;
+use fleet::ssh::{Session, connect};
 use fleet::version::Version;
 use lab_support::tree;
 use serde_json::{Value, json};
@@ -70,22 +70,7 @@ fn is_moved(site: &Site, what: &MoveClaim) {
     assert_eq!(volume["metadata"]["annotations"]["stackspin-fleet/policy-before-move"], "Delete");
 }
 
-/// The moves of all claims of the two old namespaces.
-fn moves(site: &Site) -> Vec<MoveClaim> {
-    let claims = site.server.list("/api/v1/persistentvolumeclaims");
-    let of = |claim: &Value| {
-        let from = text(claim, "/metadata/namespace").to_owned();
-        MoveClaim {
-            to: from.replace("oas", "stackspin"),
-            from,
-            claim: text(claim, "/metadata/name").to_owned(),
-            volume: text(claim, "/spec/volumeName").to_owned(),
-        }
-    };
-    claims.iter().map(of).collect()
-}
-
-/// Flux's objects of a kind, but for those outside of the old namespaces that are no kustomizations.
+/// Flux's objects of a kind.
 fn of_flux(site: &Site, plural: &str, group: &str, version: &str) -> Vec<Object> {
     let found = site.server.list(&format!("/apis/{group}.toolkit.fluxcd.io/{version}/{plural}"));
     let object = |object: &Value| Object {
@@ -93,73 +78,81 @@ fn of_flux(site: &Site, plural: &str, group: &str, version: &str) -> Vec<Object>
         namespace: text(object, "/metadata/namespace").to_owned(),
         name: text(object, "/metadata/name").to_owned(),
     };
-    let all = found.iter().map(object);
-    all.filter(|object| plural == "kustomizations" || OLD.contains(&object.namespace.as_str())).collect()
+    found.iter().map(object).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn claims_move_whoever_dies_and_old_namespaces_go_without_a_byte_of_any_volume() {
-    let Some(set) = set() else { return };
-    let site = Site::start(&set, HostSpec::new("one").version(Version::V0_7).apps(["wordpress"]), vec![]);
-    let session = connect(&site.ssh()).await.unwrap();
-    for name in ["stackspin", "stackspin-apps"] {
+/// Claims in the namespace `from`, each bound to a volume of its own with something in it, that are to go to `to`.
+fn make_claims(site: &Site, count: usize) -> Vec<MoveClaim> {
+    for name in ["from", "to"] {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         site.server.must("POST", "/api/v1/namespaces", &namespace);
     }
-    let before = tree(&site.host().storage(), &[]);
-    let moves = moves(&site);
-    assert_eq!(moves.len(), 5, "{moves:#?}");
+    let of = |number: usize| {
+        let (claim, volume) = (format!("data-{number}"), format!("pv-{number}"));
+        let folder = site.host().storage().join(&volume);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("data"), &claim).unwrap();
+        let size = json!({"storage": "1Gi"});
+        let made = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+            "spec": {"capacity": size, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Delete",
+                "storageClassName": "local-path", "hostPath": {"path": folder}, "claimRef": {"namespace": "from", "name": claim}}});
+        site.server.must("POST", "/api/v1/persistentvolumes", &made);
+        let made = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "local-path", "volumeName": volume,
+                "resources": {"requests": size}}});
+        site.server.must("POST", "/api/v1/namespaces/from/persistentvolumeclaims", &made);
+        MoveClaim { from: "from".to_owned(), to: "to".to_owned(), claim, volume }
+    };
+    let moves: Vec<MoveClaim> = (1..=count).map(of).collect();
+    site.server.wait("the claims are bound", || {
+        let claims = site.server.list("/api/v1/namespaces/from/persistentvolumeclaims");
+        claims.len() == count && claims.iter().all(|claim| text(claim, "/status/phase") == "Bound")
+    });
+    moves
+}
 
-    // Flux lets go of everything, and takes nothing along.
-    let mut objects = of_flux(&site, "kustomizations", "kustomize", "v1beta1");
-    objects.extend(of_flux(&site, "helmreleases", "helm", "v2beta1"));
-    let workloads = || site.server.list("/apis/apps/v1/deployments").len();
-    let there = workloads();
-    assert!(dying(&session, &Action::Disown(objects)).await > 1);
-    assert!(of_flux(&site, "kustomizations", "kustomize", "v1beta1").is_empty());
-    assert_eq!(workloads(), there);
-
-    // Nothing is deleted that is in use, or whose claims are not moved.
+/// Claims are moved, by somebody who dies after each change in turn, and their namespace goes.
+async fn moved_by_who_dies(site: &Site, session: &Session) {
+    let moves = make_claims(site, 5);
+    let before = volumes(site);
     let remove = Action::RemoveNamespaces(RemoveNamespaces {
-        namespaces: OLD.map(str::to_owned).to_vec(),
+        namespaces: vec!["from".to_owned()],
         moved: moves.clone(),
     });
-    let (ended, _) = act(&session, &remove, LONG).await;
+    let (ended, _) = act(session, &remove, LONG).await;
     assert_eq!(failure(ended).cause, "claim-not-moved");
-    let used = moves.iter().find(|what| what.claim == "wordpress-files").unwrap();
-    let (ended, _) = go(&session, used, Duration::from_millis(500)).await;
+
+    // What a pod uses is left alone.
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"},
+        "spec": {"containers": [{"name": "user", "image": "registry.example.org/user:1"}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-1"}}]}});
+    site.server.must("POST", "/api/v1/namespaces/from/pods", &pod);
+    let (ended, _) = go(session, &moves[0], Duration::from_millis(500)).await;
     assert_eq!(failure(ended).cause, "claim-in-use");
-    assert!(
-        site.server.find(&claim(&used.from, &used.claim)).unwrap()["metadata"]["deletionTimestamp"].is_null()
-    );
+    assert!(site.server.find(&claim("from", "data-1")).unwrap()["metadata"]["deletionTimestamp"].is_null());
+    site.server.call("DELETE", "/api/v1/namespaces/from/pods/user", None);
 
     // Another place to die for each claim, and none for the last.
-    site.shell(
-        "for n in oas oas-apps; do k3s kubectl scale deployments,statefulsets --all --replicas=0 -n $n; done",
-    );
     let changes = |line: &str| !line.starts_with("timeout ");
     for (place, what) in (1..).zip(&moves) {
-        let line = Dying::after(&session, place, changes);
+        let line = Dying::after(session, place, changes);
         let lived = tokio::select! {
             (ended, _) = go(&line, what, LONG) => { ended.unwrap(); true }
             () = line.dead.notified() => false,
         };
         assert_eq!(lived, place == moves.len(), "a move has four commands that change something");
-        let (ended, events) = go(&session, what, LONG).await;
+        let (ended, events) = go(session, what, LONG).await;
         ended.unwrap();
         let ran = events.iter().filter(|event| matches!(event.what, What::Ran { .. })).count();
-        assert!(ran <= moves.len() - 1 - place.min(4), "what was done is not done again: {events:#?}");
-        is_moved(&site, what);
+        assert!(ran <= moves.len() - place, "what was done is not done again: {events:#?}");
+        is_moved(site, what);
     }
-
-    assert!(dying(&session, &remove).await > 1);
-    for name in OLD {
-        assert!(site.server.find(&format!("/api/v1/namespaces/{name}")).is_none(), "{name}");
-    }
+    assert!(dying(session, &remove).await > 1);
+    assert!(site.server.find("/api/v1/namespaces/from").is_none());
     for what in &moves {
-        is_moved(&site, what);
+        is_moved(site, what);
     }
-    assert!(tree(&site.host().storage(), &[]) == before, "a volume has changed");
+    assert!(volumes(site) == before, "a volume has changed");
 }
 
 /// What the nightly jobs and windows are about: suspended jobs and sources, the controller's replicas.
@@ -281,8 +274,9 @@ fn claims(site: &Site) -> BTreeMap<String, (String, String)> {
     claims.iter().map(of).collect()
 }
 
-#[test]
-fn the_rung_to_0_8_with_every_byte_of_volumes_secrets_and_overrides() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rung_to_0_8_and_claims_that_move_whoever_dies_with_every_byte_of_volumes_secrets_and_overrides()
+{
     let Some(set) = set() else { return };
     let spec = HostSpec::new("one").version(Version::V0_7).apps(["wordpress"]);
     let site = Site::start(&set, spec.clone(), vec![spec.version(Version::V0_8).apps(["wordpress"])]);
@@ -323,4 +317,15 @@ fn the_rung_to_0_8_with_every_byte_of_volumes_secrets_and_overrides() {
     let names: Vec<&str> = sources.iter().map(|source| text(source, "/metadata/name")).collect();
     assert_eq!(names, ["stackspin"]);
     assert!(sources[0]["status"]["artifact"]["revision"].as_str().unwrap().starts_with("v0.8/"));
+
+    // Flux lets go of everything, and takes nothing along.
+    let session = connect(&site.ssh()).await.unwrap();
+    let mut objects = of_flux(&site, "kustomizations", "kustomize", "v1beta1");
+    objects.extend(of_flux(&site, "helmreleases", "helm", "v2beta1"));
+    let workloads = || site.server.list("/apis/apps/v1/deployments").len();
+    let there = workloads();
+    assert!(dying(&session, &Action::Disown(objects)).await > 1);
+    assert!(of_flux(&site, "helmreleases", "helm", "v2beta1").is_empty());
+    assert_eq!(workloads(), there);
+    moved_by_who_dies(&site, &session).await;
 }

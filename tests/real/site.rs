@@ -136,20 +136,6 @@ impl Site {
         journal::read(&folder.join("journal.ndjson")).unwrap()
     }
 
-    /// Runs a line on the host as its administrator would.
-    #[track_caller]
-    pub(crate) fn shell(&self, line: &str) -> String {
-        let path = std::env::var("PATH").unwrap();
-        let output = Command::new("sh")
-            .args(["-c", line])
-            .env("PATH", format!("{}:{path}", self.host().folder().join("bin").display()))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     fn rests(&self) -> bool {
         let wanted: u64 = ["deployments", "statefulsets"]
             .into_iter()
