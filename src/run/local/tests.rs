@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command as Program};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
@@ -16,6 +17,28 @@ use crate::event::{Left, Outcome};
 use crate::journal::Journal;
 use crate::plan::{Action, Class, Redo};
 use crate::remote::{Command, Output};
+
+/// A host whose lock is another run's when it is asked for the third time.
+#[derive(Default)]
+struct Broken(AtomicU32);
+
+impl Remote for Broken {
+    async fn run(&self, _: &Command, _: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(RemoteError::Deadline(Duration::from_secs(1))),
+            1 => Ok(Output { exit: Exit::Code(0), stdout: Vec::new(), stderr: Vec::new(), dropped: 0 }),
+            _ => Err(RemoteError::LockLost("somebody broke it".into())),
+        }
+    }
+
+    async fn stream(
+        &self,
+        command: &Command,
+        _: &mut (dyn AsyncWrite + Unpin + Send),
+    ) -> Result<Output, RemoteError> {
+        panic!("streams {}", command.line())
+    }
+}
 
 /// A host that is asked nothing.
 struct Silent;
@@ -124,4 +147,28 @@ async fn while_the_old_script_runs_no_new_one_is_started_whatever_the_rule_says(
     old.kill().unwrap();
     old.wait().unwrap();
     assert_eq!(cause(taken_up("r3", Standing::Begun { ran: None }, Redo::Never).await), "ask-a-person");
+}
+
+/// The clock goes on by itself whenever nothing else is to be done: the script sleeps in real time, and is ended long before.
+#[tokio::test(start_paused = true)]
+async fn a_script_is_ended_with_all_that_it_started_when_the_hosts_lock_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&folder.path().join("journal.ndjson"), "oak", None).unwrap();
+    let mut scribe = Scribe::new(&mut journal, STEP, &folder.path().join("log")).unwrap();
+    let step = step(Redo::Never);
+    let Action::Local(script) = &step.action else { panic!() };
+    let mark = place("r5").mark(STEP);
+    let mut command = Program::new("sh");
+    command.args(["-c", "setsid sleep 600 & exec sleep 600"]).env(upstream::MARK, &mark);
+    let running = Running::start(command, Some(&mark)).unwrap();
+    let way = Forward { port: 1, serving: Box::pin(std::future::pending()) };
+    let ends = Instant::now() + Duration::from_secs(3600);
+    let host = Broken::default();
+    let (exit, ended) = follow(&host, running, way, &step, script, ends, &mut scribe).await.unwrap();
+    let Err(Trouble::InDoubt(failure)) = ended else { panic!("{ended:?}") };
+    assert_eq!(failure.cause, "lock-lost");
+    assert!(failure.message.contains("somebody else may be at work on the cluster"), "{}", failure.message);
+    assert!(exit.contains("somebody broke it"), "{exit}");
+    assert_eq!(host.0.load(Ordering::Relaxed), 3);
+    assert_eq!(upstream::alive(&mark), Vec::new(), "nothing of it goes on");
 }
