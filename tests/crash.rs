@@ -9,6 +9,7 @@
 use std::fs;
 
 mod lab_support;
+mod shim;
 
 #[path = "crash/cell.rs"]
 mod cell;

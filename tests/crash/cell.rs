@@ -1,9 +1,8 @@
 //! One cell of the table: one fault at one place of a run, then `fleet resume` until all is done.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use fleet::lab::{Host, HostSpec};
@@ -11,7 +10,7 @@ use fleet::plan::Action;
 
 use crate::lab_support::{Bench, acknowledging, until};
 use crate::strike::{self, Held};
-use crate::{ends, laws};
+use crate::{ends, laws, shim};
 
 /// The name of the host of every cell: what the lab makes up of it is the same everywhere.
 pub(crate) const HOST: &str = "oak";
@@ -193,7 +192,7 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
     };
     let mut command = bench.command(&acknowledging(&["upgrade"], &["--all"]));
     command
-        .env("LD_PRELOAD", shim())
+        .env("LD_PRELOAD", shim::library())
         .env("CRASH_DO", does)
         .env("CRASH_AT", text)
         .env("CRASH_NTH", nth.to_string())
@@ -298,20 +297,4 @@ fn keep(bench: &Bench, place: &Place, wrong: Wrong) {
     fs::create_dir_all(&to).unwrap();
     let copied = Command::new("cp").arg("-a").arg(bench.path(".")).arg(&to).status().unwrap();
     assert!(copied.success(), "cannot keep {}", to.display());
-}
-
-/// The library between `fleet` and its disk, made once.
-fn shim() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libcrash.so");
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/disk.c");
-        let made =
-            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&to).arg(from).status();
-        assert!(
-            made.is_ok_and(|status| status.success()),
-            "cc, which cargo itself needs, cannot build disk.c"
-        );
-        to
-    })
 }

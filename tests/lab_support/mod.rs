@@ -150,7 +150,11 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     pub(crate) fn start(bench: &Bench, words: &[&str]) -> Self {
-        let mut child = bench.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(&mut bench.command(words))
+    }
+
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&said);
