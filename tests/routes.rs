@@ -2,15 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod lab_support;
+mod shim;
 mod upstream_repo;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 
-use fleet::lab::HostSpec;
+use fleet::lab::{Host, HostSpec, Power};
 use fleet::upstream::alive;
 use fleet::version::Version;
-use lab_support::{UnderWay, acknowledging, tree, until};
+use lab_support::{Ran, UnderWay, acknowledging, left_on_spool, run, tree, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use upstream_repo::bench::Upstream;
@@ -50,7 +53,7 @@ fn next(up: &Upstream) -> Vec<String> {
 }
 
 /// Types a command that was advised.
-fn type_it(up: &Upstream, command: &str) -> lab_support::Ran {
+fn type_it(up: &Upstream, command: &str) -> Ran {
     let words: Vec<&str> = command.strip_prefix("fleet ").unwrap().split(' ').collect();
     up.fleet(&words)
 }
@@ -122,4 +125,137 @@ fn a_fleet_that_is_killed_within_a_script_starts_no_second_one_beside_it() {
     assert_eq!(up.ran(HOST), ["upgrade", "upgrade", "upgrade"], "again, and once more for the DaemonSet");
     assert_eq!(branch(&up), "v2");
     assert!(volumes == tree(&up.bench.host(HOST).storage(), &[]), "its volumes have changed");
+}
+
+/// The rungs of the whole route.
+const RUNGS: [&str; 2] = ["to-1.0", "to-2"];
+
+/// Where `fleet` is killed: at the first line of the journal that holds all this.
+struct Kill {
+    how: &'static str,
+    what: &'static str,
+    step: &'static str,
+}
+
+const fn kill(how: &'static str, what: &'static str, step: &'static str) -> Kill {
+    Kill { how, what, step }
+}
+
+impl Kill {
+    /// Lets it come to that process, which must not outlive it.
+    fn strikes(&self, mut command: std::process::Command) {
+        let Self { how, what, step } = self;
+        shim::strike(&mut command, how, &format!(r#""what":"{what}","step":"{step}"#));
+        let ran = run(&mut command);
+        assert_eq!(ran.code, None, "{how} {what} of {step}: it was not killed: {}", ran.err);
+    }
+}
+
+/// Takes the host up the whole route, killed in the middle of every rung.
+fn climbs(up: &Upstream, kills: &[Kill]) {
+    let mut command = up.command(&acknowledging(&["upgrade", "--to", "2"], &["--all"]));
+    for kill in kills {
+        kill.strikes(command);
+        command = up.command(&["resume", "last"]);
+    }
+    run(&mut command).ends(0);
+}
+
+/// The data of the secrets that every version carries over, by the name that they have since 0.8.
+fn secrets(host: &Host) -> BTreeMap<String, Value> {
+    let carried = host.objects("secrets").into_iter().filter_map(|secret| {
+        let name = secret["metadata"]["name"].as_str()?;
+        let carried = name.ends_with("-variables") || name.ends_with("-basic-auth");
+        let name =
+            name.strip_prefix("oas-").map_or_else(|| name.to_owned(), |rest| format!("stackspin-{rest}"));
+        carried.then(|| (name, secret["data"].clone()))
+    });
+    carried.collect()
+}
+
+/// What these secrets held and those do not, by name and key.
+fn lost(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Vec<String> {
+    let mut lost = Vec::new();
+    for (name, data) in before {
+        let keys = data.as_object().into_iter().flatten();
+        let gone =
+            keys.filter(|(key, value)| after.get(name).is_none_or(|data| data[key.as_str()] != **value));
+        lost.extend(gone.map(|(key, _)| format!("{name}: {key}")));
+    }
+    lost
+}
+
+/// What a cluster has, and whether it says that it is ready; without what every run makes anew.
+fn objects(host: &Host) -> BTreeSet<String> {
+    let anew = ["Pod", "Job", "Event", "ReplicaSet", "Node", "PersistentVolume"];
+    let store = host.store();
+    let all = store.all().map(|(_, object)| object.clone());
+    let lines = all.filter_map(|object| {
+        let of = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let kept = !anew.contains(&kind) && !of("name").starts_with("sh.helm.release.");
+        let ready = &object["status"]["conditions"][0]["status"];
+        kept.then(|| format!("{kind} {}/{} {ready}", of("namespace"), of("name")))
+    });
+    lines.collect()
+}
+
+/// What must be so at the end of the route, however it was gone.
+fn has_arrived(up: &Upstream, volumes: &BTreeMap<PathBuf, String>, secrets_before: &BTreeMap<String, Value>) {
+    let host = up.bench.host(HOST);
+    let report = up.bench.report(HOST);
+    assert_eq!(report["outcome"], "done", "{}", report["failure"]);
+    assert_eq!((&report["version_after"], &report["way_back"]), (&"2".into(), &Value::Null));
+    let rungs: Vec<&str> =
+        report["rungs"].as_array().unwrap().iter().map(|rung| rung["migration"].as_str().unwrap()).collect();
+    assert_eq!(rungs, RUNGS);
+    for rung in RUNGS {
+        for file in ["plan.json", "before.json", "after.json"] {
+            assert!(up.bench.run().join(HOST).join(rung).join(file).is_file(), "{rung} has no {file}");
+        }
+    }
+    assert_eq!(report["backups"].as_array().unwrap().len(), RUNGS.len(), "one a rung, proven");
+    assert_eq!(branch(up), "v2");
+    for kustomization in host.objects("kustomizations") {
+        let applied = kustomization["status"]["lastAppliedRevision"].as_str().unwrap();
+        assert!(applied.starts_with("v2"), "{kustomization}");
+    }
+    assert!(!volumes.is_empty(), "there are volumes to lose");
+    assert!(*volumes == tree(&host.storage(), &[]), "its volumes have changed");
+    assert!(!secrets_before.is_empty());
+    assert_eq!(lost(secrets_before, &secrets(host)), Vec::<String>::new());
+    assert_eq!(host.state().power, Power::Running);
+    assert_eq!(left_on_spool(host), Vec::<PathBuf>::new());
+    up.fleet(&["plan", "--to", "2", "--all"]).ends(0);
+}
+
+/// A host with these applications goes the whole way; what it has at the end.
+fn goes(apps: &[&str], kills: &[Kill]) -> BTreeSet<String> {
+    let up = Upstream::new(vec![HostSpec::new(HOST).version(Version::V0_8).apps(apps.iter().copied())]);
+    let host = up.bench.host(HOST);
+    let (volumes, secrets) = (tree(&host.storage(), &[]), secrets(host));
+    climbs(&up, kills);
+    has_arrived(&up, &volumes, &secrets);
+    objects(host)
+}
+
+#[test]
+fn a_route_that_is_killed_in_the_middle_of_every_rung_ends_where_an_unbroken_one_does() {
+    let all = HostSpec::known_apps(Version::V0_8);
+    let of_all = [
+        kill("after", "step-started", "to-1.0/install"),
+        kill("before", "step-ended", "to-1.0/upgrade"),
+        kill("torn", "step-ended", "to-2/fix-nextcloud"),
+    ];
+    let of_two =
+        [kill("after", "step-ended", "to-1.0/upgrade"), kill("after", "step-started", "to-2/converge")];
+    thread::scope(|scope| {
+        let unbroken = scope.spawn(|| goes(all, &[]));
+        let killed = scope.spawn(|| goes(all, &of_all));
+        let two = scope.spawn(|| goes(&["wordpress", "nextcloud"], &of_two));
+        let (unbroken, killed) = (unbroken.join().unwrap(), killed.join().unwrap());
+        let differs: Vec<&String> = unbroken.symmetric_difference(&killed).collect();
+        assert!(differs.is_empty(), "{differs:?}");
+        assert!(two.join().unwrap().len() < unbroken.len());
+    });
 }

@@ -115,8 +115,11 @@ mod tests {
         What::Judged { when, verdicts: Vec::new() }
     }
 
-    /// The backup that is the way back, the version, and in which second it was begun, behind each line.
-    fn found(whats: &[What]) -> Vec<Option<(String, Version, i64)>> {
+    /// The backup that is the way back, the version, and in which second it was begun.
+    type Way = Option<(String, Version, i64)>;
+
+    /// The way back behind each line.
+    fn found(whats: &[What]) -> Vec<Way> {
         let mut finder = Finder::default();
         let mut told = Vec::new();
         for (seq, what) in (1..).zip(whats) {
@@ -132,7 +135,7 @@ mod tests {
     fn the_way_back_is_the_backup_from_before_the_first_change_of_the_rung_that_is_half_done() {
         let b1 = || Some(("b1".to_owned(), Version::V0_8, 2));
         let b2 = || Some(("b2".to_owned(), Version::V1_0, 11));
-        let story: Vec<(What, Option<(String, Version, i64)>)> = vec![
+        let story: Vec<(What, Way)> = vec![
             (planned("to-1.0", Version::V0_8, Version::V1_0), None),
             (begun("b1"), None),
             (started("backup/copy", Class::Undoable), None),
