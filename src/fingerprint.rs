@@ -164,6 +164,12 @@ fn of_data(print: &mut Fingerprint, facts: &Facts) {
             put(print, format!("override {} {object}", object.kind), "there");
         }
     });
+    // Asked for on one version alone.
+    if let Known::Is(left) = &facts.helm_left {
+        for object in left {
+            put(print, format!("left by Helm {} {object}", object.kind), "there");
+        }
+    }
 }
 
 /// What changes a cluster by itself at night.

@@ -129,3 +129,108 @@ fn a_plan_to_2_says_which_scripts_run_and_when_and_asks_a_scriptless_machine_for
     let refused = up.fleet(&["plan", "--to", "2", "--on", "oak"]).ends(5);
     assert!(refused.out.contains("has no branch v2"), "{refused:?}");
 }
+
+/// The data of the Secrets of an 0.7 cluster that go along, by their new names.
+fn carried(host: &Host) -> BTreeMap<String, Value> {
+    let new = |(name, data): (String, Value)| (name.replacen("oas-", "stackspin-", 1), data);
+    secrets(host).into_iter().map(new).collect()
+}
+
+/// A ConfigMap or Secret with an operator's own values.
+fn values(kind: &str, namespace: &str, name: &str, values: &str) -> Value {
+    serde_json::json!({"apiVersion": "v1", "kind": kind, "data": {"values.yaml": values},
+        "metadata": {"name": name, "namespace": namespace}})
+}
+
+/// Makes an object.
+fn make(host: &Host, object: &Value) {
+    host.store().apply(object);
+    host.poke();
+}
+
+/// Claims by name, each with its namespace and volume.
+fn claims(host: &Host) -> BTreeMap<String, (String, String)> {
+    let claims = host.objects("persistentvolumeclaims").into_iter().map(|claim| {
+        let text = |pointer: &str| claim.pointer(pointer).and_then(Value::as_str).unwrap_or("").to_owned();
+        (text("/metadata/name"), (text("/metadata/namespace"), text("/spec/volumeName")))
+    });
+    claims.collect()
+}
+
+#[test]
+fn clusters_of_0_7_become_stackspin_with_every_byte_of_volumes_secrets_and_overrides_and_only_their_own_applications()
+ {
+    let all = HostSpec::new("all").version(Version::V0_7);
+    let two = HostSpec::new("two").version(Version::V0_7).apps(["nextcloud", "wordpress"]);
+    let up = Upstream::new(vec![all.fault(Fault::OldOnlyoffice), HostSpec { source_suspended: true, ..two }]);
+    real_kubectl(up.bench.host("two"));
+    let mut before = Vec::new();
+    for host in up.bench.lab.hosts() {
+        make(host, &values("ConfigMap", "oas", "oas-loki-override", "replicas: 2\n"));
+        make(
+            host,
+            &values("ConfigMap", "kube-system", "oas-local-path-provisioner-override", "keep: true\n"),
+        );
+        make(host, &values("Secret", "oas-apps", "oas-wordpress-override", "cGFzc3dvcmQ6IGh1bnRlcjIK"));
+        before.push((host, carried(host), claims(host), tree(&host.storage(), &[])));
+    }
+    up.fleet(&acknowledging(&["upgrade", "--to", "0.8"], &["--all"])).ends(0);
+
+    for (host, secrets_before, claims_before, volumes) in before {
+        let name = host.spec().name.as_str();
+        let report = up.bench.report(name);
+        assert_eq!(report["outcome"], "done", "{name}: {}", report["failure"]);
+        // Zulip has brought volumes of its own.
+        let kept = tree(&host.storage(), &[]);
+        let changed: Vec<_> = volumes.iter().filter(|(path, was)| kept.get(*path) != Some(*was)).collect();
+        assert!(volumes.len() > 10 && changed.is_empty(), "{name}: its volumes have changed: {changed:?}");
+        let (secrets, claims) = (secrets(host), claims(host));
+        for (secret, data) in &secrets_before {
+            assert_eq!(secrets.get(secret), Some(data), "{name}: {secret}");
+        }
+        for (claim, (namespace, volume)) in &claims_before {
+            let new = (namespace.replacen("oas", "stackspin", 1), volume.clone());
+            assert_eq!(claims.get(claim), Some(&new), "{name}: {claim}");
+        }
+        for (kind, namespace, object, values) in [
+            ("configmaps", "stackspin", "stackspin-loki-override", "replicas: 2\n"),
+            ("configmaps", "kube-system", "stackspin-local-path-provisioner-override", "keep: true\n"),
+            (
+                "configmaps",
+                "stackspin-apps",
+                "stackspin-nextcloud-override",
+                "nextcloud:\n  defaultPhoneRegion: NL\n",
+            ),
+            ("secrets", "stackspin-apps", "stackspin-wordpress-override", "cGFzc3dvcmQ6IGh1bnRlcjIK"),
+        ] {
+            let found = host.object(kind, namespace, object).unwrap();
+            assert_eq!(found["data"]["values.yaml"], values, "{name}: {object}");
+        }
+        let left: Vec<Value> = host
+            .store()
+            .all()
+            .map(|(_, object)| (**object).clone())
+            .filter(|object| {
+                let of = |pointer: &str| {
+                    matches!(object.pointer(pointer).and_then(Value::as_str), Some("oas" | "oas-apps"))
+                };
+                of("/metadata/namespace")
+                    || of("/metadata/annotations/meta.helm.sh~1release-namespace")
+                    || object["kind"] == "Namespace" && of("/metadata/name")
+                    || object["kind"] == "GitRepository" && object["metadata"]["name"] == "openappstack"
+            })
+            .collect();
+        assert!(left.is_empty(), "{name}: {left:#?}");
+        assert_eq!(left_on_spool(host), Vec::<PathBuf>::new(), "{name}");
+    }
+    let apps = |name: &str| {
+        let releases = up.bench.host(name).objects("helmreleases");
+        let apps = releases.iter().filter(|release| release["metadata"]["namespace"] == "stackspin-apps");
+        apps.map(|app| app["metadata"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(apps("all"), ["nextcloud", "wekan", "wordpress", "zulip"]);
+    assert_eq!(apps("two"), ["nextcloud", "wordpress"]);
+    let told = remedies(&up.bench.report("all"));
+    assert!(told.iter().any(|remedy| remedy == "onlyoffice"), "{told:?}");
+    assert_eq!(up.ran("two"), ["install-stackspin", "install-app nextcloud", "install-app wordpress"]);
+}

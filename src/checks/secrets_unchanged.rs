@@ -3,8 +3,9 @@
 use super::secrets::is_kept;
 use super::{Check, Findings, Verdict, When, counted, earlier, judged};
 use crate::event::Level;
-use crate::facts::Facts;
 use crate::facts::secrets::Secret;
+use crate::facts::{Facts, renamed};
+use crate::plan::Object;
 
 /// The one secret that an upgrade may add keys to: the guide adds `wekan_oauth_client_secret` where it is missing.
 const MAY_GROW: &str = "oas-oauth-variables";
@@ -21,19 +22,34 @@ pub(super) const CHECK: Check = Check {
 fn judge(before: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let before = earlier(before)?.secrets.get()?;
-        let now = now.secrets.get()?;
+        let (facts, now) = (now, now.secrets.get()?);
         let mut findings = Findings::default();
         let kept: Vec<&Secret> = before.iter().filter(|secret| must_stay(secret)).collect();
         for was in &kept {
             let name = format!("{}/{}", was.namespace, was.name);
-            let is = now.iter().find(|is| is.namespace == was.namespace && is.name == was.name);
-            match is {
-                None => findings.add(Level::Block, format!("{name} is gone")),
-                Some(is) if is.hash == was.hash => {}
-                Some(is) if was.name == MAY_GROW && has_grown(was, is) => {
+            let found = |object: &Object| {
+                now.iter().find(|is| is.namespace == object.namespace && is.name == object.name)
+            };
+            let own = Object::secret(&was.namespace, &was.name);
+            match (found(&own), went(was, facts)) {
+                (None, true) if renamed::is_carried(was) => {
+                    let new = renamed::object(&own);
+                    match found(&new) {
+                        None => findings.add(Level::Block, format!("{name} is gone, and {new} is not there")),
+                        Some(is) if is.hash == was.hash => {}
+                        Some(_) => findings.add(Level::Block, format!("{new} differs from {name} of before")),
+                    }
+                }
+                (None, true) => {
+                    let said = format!("{name} went with its namespace; the backup has it");
+                    findings.add(Level::Warn, said);
+                }
+                (None, false) => findings.add(Level::Block, format!("{name} is gone")),
+                (Some(is), _) if is.hash == was.hash => {}
+                (Some(is), _) if was.name == MAY_GROW && has_grown(was, is) => {
                     findings.add(Level::Warn, format!("{name} has got more keys"));
                 }
-                Some(_) => findings.add(Level::Block, format!("{name} differs from before")),
+                (Some(_), _) => findings.add(Level::Block, format!("{name} differs from before")),
             }
         }
         Ok(findings.verdict(format!("{}, each as before", counted(kept.len(), "secret"))))
@@ -44,6 +60,12 @@ fn judge(before: Option<&Facts>, now: &Facts) -> Verdict {
 /// although a controller manages them.
 fn must_stay(secret: &Secret) -> bool {
     is_kept(&secret.namespace, &secret.name) || !secret.managed && !secret.namespace.starts_with("kube-")
+}
+
+/// Whether its namespace is one that 0.8 does not have, and is gone.
+fn went(was: &Secret, now: &Facts) -> bool {
+    let there = |name: &String| *name == was.namespace;
+    renamed::goes(&was.namespace) && now.identity.get().is_ok_and(|now| !now.namespaces.iter().any(there))
 }
 
 /// Whether the secret has every key of before, and others.

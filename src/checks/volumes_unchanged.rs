@@ -2,9 +2,9 @@
 
 use super::{Check, Findings, Verdict, When, counted, earlier, judged};
 use crate::event::Level;
-use crate::facts::Facts;
 use crate::facts::claims::Claim;
 use crate::facts::volumes::Volume;
+use crate::facts::{Facts, renamed};
 use crate::form::bytes;
 
 pub(super) const CHECK: Check = Check {
@@ -51,7 +51,7 @@ fn fault(
         return Some((Level::Block, format!("no claim holds {volume} any more")));
     };
     if holder.name != was.name
-        || holder.namespace != renamed(&was.namespace) && holder.namespace != was.namespace
+        || holder.namespace != renamed::namespace(&was.namespace) && holder.namespace != was.namespace
     {
         let (namespace, name) = (&holder.namespace, &holder.name);
         Some((Level::Block, format!("its volume {volume} is now held by {namespace}/{name}")))
@@ -64,14 +64,5 @@ fn fault(
         Some((Level::Warn, format!("it held {old} before, and {new} now")))
     } else {
         None
-    }
-}
-
-/// The namespace that 0.8 moves a claim to (facts section 3.3).
-fn renamed(namespace: &str) -> &str {
-    match namespace {
-        "oas" => "stackspin",
-        "oas-apps" => "stackspin-apps",
-        other => other,
     }
 }

@@ -13,13 +13,15 @@ use super::frames::{Answers, Frames};
 use super::kubernetes::{Groups, List, ask_built_in, ask_flux, ask_groups};
 use super::{Facts, Known, SCHEMA};
 use super::{
-    certificates, claims, clock, disks, flux, here, identity, k3s, login, memory, nightly, nodes, os,
+    Installed, certificates, claims, clock, disks, flux, helm_left, here, identity, k3s, login, memory,
 };
 use super::{
-    overrides, packages, pods, reach, scripts, secrets, timers, tools, upgrades, variables, volumes, web,
+    nightly, nodes, os, overrides, packages, pods, reach, scripts, secrets, timers, tools, upgrades,
+    variables, volumes, web,
 };
 use crate::inventory::{Cluster, Paths};
 use crate::remote::{Remote, RemoteError};
+use crate::version::Version;
 
 /// Asks a cluster everything. A fact whose question fails, or whose answer cannot be read, says why; an error is a host that
 /// could not be asked at all. `backups` is the backup root on this machine.
@@ -35,7 +37,7 @@ pub async fn gather<R: Remote>(remote: &R, cluster: &Cluster, backups: &Path) ->
     let host = ask_host(remote, &cluster.paths, &mut facts).await?;
     let api = ask_api(remote, host.groups.as_ref()).await?;
     read_api(&api, &host, &mut facts);
-    ask_names(remote, &cluster.paths, &api, &mut facts).await?;
+    ask_names(remote, &cluster.paths, &host, &api, &mut facts).await?;
     facts.scripts = scripts::gather(cluster, &facts.installed()).await.into();
     Ok(facts)
 }
@@ -170,6 +172,7 @@ fn read_api(api: &Api, host: &Host, facts: &mut Facts) {
 async fn ask_names<R: Remote>(
     remote: &R,
     paths: &Paths,
+    host: &Host,
     api: &Api,
     facts: &mut Facts,
 ) -> Result<(), RemoteError> {
@@ -191,8 +194,17 @@ async fn ask_names<R: Remote>(
     if let Ok((hosts, address)) = &pages {
         frames = frames.ask("web", &web::ask(hosts, address));
     }
+    // Only the rung that leaves 0.7 removes namespaces.
+    let leaves = facts.installed() == Installed::Version(Version::V0_7);
+    if let (true, Ok(groups)) = (leaves, &host.groups) {
+        frames = frames.ask("helm-left", &helm_left::ask(groups));
+    }
     let output = remote.ask(&frames.command(), &mut io::sink()).await?;
     let answers: Answers<'_> = frames.answers(&output);
+    if leaves {
+        let left = answers.get("helm-left").and_then(List::read);
+        facts.helm_left = left.map(|left| helm_left::read(&left)).into();
+    }
 
     facts.disks = answers.get("disks").and_then(disks::read).into();
     facts.volumes = volumes.and_then(|volumes| volumes::measure(volumes, answers.get("volumes")?)).into();

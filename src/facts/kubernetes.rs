@@ -45,7 +45,7 @@ pub fn ask_flux(groups: &Groups) -> Option<Command> {
     (!kinds.is_empty()).then(ask)
 }
 
-/// Names of the API groups that are served.
+/// The API groups that are served, and each of them with its versions: `policy`, `policy/v1`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Groups(Vec<String>);
 
@@ -59,13 +59,24 @@ impl Groups {
         #[derive(Deserialize)]
         struct Group {
             name: String,
+            #[serde(default)]
+            versions: Vec<Served>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Served {
+            group_version: String,
         }
         let list: GroupList = serde_json::from_str(answer)
             .map_err(|error| format!("the list of API groups is not readable ({})", place(&error)))?;
-        Ok(Self(list.groups.into_iter().map(|group| group.name).collect()))
+        let names = list.groups.into_iter().flat_map(|group| {
+            let versions = group.versions.into_iter().map(|version| version.group_version);
+            std::iter::once(group.name).chain(versions)
+        });
+        Ok(Self(names.collect()))
     }
 
-    /// Whether a group is served.
+    /// Whether a group is served, or a version of it.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|group| group == name)

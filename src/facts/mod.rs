@@ -15,6 +15,7 @@ pub mod disks;
 pub mod flux;
 mod frames;
 mod gather;
+pub mod helm_left;
 pub mod here;
 pub mod identity;
 pub mod installed;
@@ -30,6 +31,7 @@ pub mod overrides;
 pub mod packages;
 pub mod pods;
 pub mod reach;
+pub mod renamed;
 pub mod schedule;
 pub mod scripts;
 pub mod secrets;
@@ -93,6 +95,8 @@ pub struct Facts {
     pub secrets: Known<Vec<secrets::Secret>>,
     /// The operator's own override objects.
     pub overrides: Known<Vec<crate::plan::Object>>,
+    /// What Helm has left outside of the namespaces that the next rung removes; asked for on its version alone.
+    pub helm_left: Known<Vec<crate::plan::Object>>,
     /// Nightly jobs of Flux and k3s.
     pub nightly: Known<Vec<nightly::Nightly>>,
     /// Timers of the host's service manager that start package upgrades.
@@ -138,6 +142,7 @@ impl Default for Facts {
             claims: Known::not_asked(),
             secrets: Known::not_asked(),
             overrides: Known::not_asked(),
+            helm_left: Known::not_asked(),
             nightly: Known::not_asked(),
             timers: Known::not_asked(),
             pods: Known::not_asked(),

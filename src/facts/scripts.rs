@@ -15,8 +15,9 @@ use crate::remote::printable;
 use crate::version::Version;
 
 /// The rungs that upstream's scripts climb: from, to, and the programs that they need besides git and python (facts sections 1.1 and 2.1;
-/// guide rows G5 and G6).
-const RUNGS: [(Version, Version, &[&str]); 2] = [
+/// guide rows G5 to G7).
+const RUNGS: [(Version, Version, &[&str]); 3] = [
+    (Version::V0_7, Version::V0_8, &["kubectl", "flux"]),
     (Version::V0_8, Version::V1_0, &["kubectl", "flux"]),
     (Version::V1_0, Version::V2, &["kubectl", "flux", "helm"]),
 ];

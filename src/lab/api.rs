@@ -18,6 +18,7 @@ use super::patch;
 use super::refusal::Refusal;
 use super::selector::Selector;
 use super::store::{Key, Part, Store};
+use super::webhooks;
 
 /// A whole answer, or the events of a watch as they come.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -95,6 +96,7 @@ fn objects(
         let answer = match *method {
             Method::POST => {
                 let object = read(body)?;
+                webhooks::ask(&store, target.kind)?;
                 let object = store.create(target.kind, &namespace, object)?;
                 reply(201, &target.shown(&object))
             }
@@ -126,6 +128,9 @@ fn objects(
         None => Part::Main,
         Some(_) => return Err(nothing_there()),
     };
+    if matches!(*method, Method::PUT | Method::PATCH) && part == Part::Main {
+        webhooks::ask(&store, key.kind)?;
+    }
     let answer = match *method {
         Method::GET => return Ok(reply(200, &target.shown(&found))),
         Method::PUT => {

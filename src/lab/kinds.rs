@@ -134,6 +134,41 @@ pub(super) static KINDS: &[About] = &[
     about("upgrade.cattle.io", &["v1"], "plans", "plan", "Plan", &[])
         .counted()
         .kept("upgrade.cattle.io/plans"),
+    about("rbac.authorization.k8s.io", &["v1"], "clusterroles", "clusterrole", "ClusterRole", &[]).cluster(),
+    about(
+        "rbac.authorization.k8s.io",
+        &["v1"],
+        "clusterrolebindings",
+        "clusterrolebinding",
+        "ClusterRoleBinding",
+        &[],
+    )
+    .cluster(),
+    about("rbac.authorization.k8s.io", &["v1"], "roles", "role", "Role", &[]),
+    about("rbac.authorization.k8s.io", &["v1"], "rolebindings", "rolebinding", "RoleBinding", &[]),
+    about(
+        "admissionregistration.k8s.io",
+        &["v1"],
+        "validatingwebhookconfigurations",
+        "validatingwebhookconfiguration",
+        "ValidatingWebhookConfiguration",
+        &[],
+    )
+    .cluster()
+    .counted(),
+    about(
+        "admissionregistration.k8s.io",
+        &["v1"],
+        "mutatingwebhookconfigurations",
+        "mutatingwebhookconfiguration",
+        "MutatingWebhookConfiguration",
+        &[],
+    )
+    .cluster()
+    .counted(),
+    about("networking.k8s.io", &["v1"], "ingressclasses", "ingressclass", "IngressClass", &[])
+        .cluster()
+        .counted(),
 ];
 
 /// Namespaces.
@@ -162,6 +197,10 @@ pub(super) const REPLICA_SET: Kind = Kind::named("replicasets");
 pub(super) const CRON_JOB: Kind = Kind::named("cronjobs");
 /// Ingresses.
 pub(super) const INGRESS: Kind = Kind::named("ingresses");
+/// Services.
+pub(super) const SERVICE: Kind = Kind::named("services");
+/// Webhooks that refuse what is written.
+pub(super) const WEBHOOKS: Kind = Kind::named("validatingwebhookconfigurations");
 /// Flux sources.
 pub(super) const SOURCE: Kind = Kind::named("gitrepositories");
 /// Flux Kustomizations.

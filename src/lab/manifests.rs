@@ -123,14 +123,20 @@ impl Product {
             "promtail" => vec![release("promtail")],
             "system-upgrade-controller" => Self::upgrades(),
             other => match other.strip_prefix("add-") {
-                Some(app) if spec.apps.iter().any(|known| known == app) => {
+                Some(app) if self.has(spec, app) => {
                     vec![self.kustomization(app, &["single-sign-on"], &[&self.variables(app), &self.oauth(app)])]
                 }
-                None if spec.apps.iter().any(|known| known == other) => self.app(other),
+                None if self.has(spec, other) => self.app(other),
                 _ => return None,
             },
         };
         Some(objects)
+    }
+
+    /// Whether there is such an application: from 0.8 on a script may install any that the version knows.
+    fn has(self, spec: &HostSpec, app: &str) -> bool {
+        let known = self.version >= Version::V0_8 && HostSpec::known_apps(self.version).contains(&app);
+        known || spec.apps.iter().any(|known| known == app)
     }
 
     fn core(self) -> Vec<Value> {
@@ -313,8 +319,9 @@ impl Product {
                 found.push(flux(self.oauth(app), strings(&["client_id", "client_secret"])));
             }
         } else {
-            let clients =
-                CLIENTS.iter().filter(|app| **app != "wekan" || apps.iter().any(|known| known == "wekan"));
+            // 0.7 wants one of wekan's, installed or not; 0.6 did not make it.
+            let wekan = self.version >= Version::V0_7 || apps.iter().any(|known| known == "wekan");
+            let clients = CLIENTS.iter().filter(|app| wekan || **app != "wekan");
             found.push(flux(
                 self.variables("oauth"),
                 clients.map(|app| format!("{app}_oauth_client_secret")).collect(),

@@ -41,6 +41,7 @@ mod spec;
 pub mod standin;
 mod store;
 mod volumes;
+mod webhooks;
 mod workloads;
 mod write;
 

@@ -32,7 +32,7 @@ pub(super) fn objects(
     } else {
         let template = sha1(&format!("{chart}\n{values}"));
         let newest = Product { version: Version::V2 }.chart(&key.name).1 == chart;
-        running(world, key, &release, &template, newest)
+        [running(world, key, &release, &template, newest), around(&key.name, &key.namespace)].concat()
     };
     for object in &mut objects {
         let metadata = &mut object["metadata"];
@@ -86,6 +86,48 @@ fn running(world: &World<'_>, key: &Key, release: &str, template: &str, newest: 
             "data": {"tls.crt": base64(super::content::CERTIFICATE), "tls.key": base64(sha1(&host))}}));
     }
     objects
+}
+
+/// What charts make besides what runs, some of it outside of the release's namespace. Names as Helm's charts of the time have them, as far as
+/// they are known.
+fn around(release: &str, namespace: &str) -> Vec<Value> {
+    let (name, service, group, resource) = match release {
+        "kube-prometheus-stack" => {
+            let name = "kube-prometheus-stack-operator";
+            (name, name, "monitoring.coreos.com", "prometheusrules")
+        }
+        "nginx" => {
+            let service = "nginx-ingress-nginx-controller-admission";
+            ("nginx-ingress-nginx", service, "networking.k8s.io", "ingresses")
+        }
+        _ => return Vec::new(),
+    };
+    let object = |group: &str, kind: &str, name: &str| json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": name}});
+    let of_service = |namespace: &str, name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"ports": [{"port": 443}]}})
+    };
+    let rbac = "rbac.authorization.k8s.io";
+    let mut binding = object(rbac, "ClusterRoleBinding", name);
+    binding["roleRef"] = json!({"apiGroup": rbac, "kind": "ClusterRole", "name": name});
+    let mut webhook = object(
+        "admissionregistration.k8s.io",
+        "ValidatingWebhookConfiguration",
+        &format!("{name}-admission"),
+    );
+    webhook["webhooks"] = json!([{"name": format!("validate.{resource}.{group}"), "failurePolicy": "Fail",
+        "clientConfig": {"service": {"namespace": namespace, "name": service}},
+        "rules": [{"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+            "resources": [resource]}]}]);
+    let mut made = vec![object(rbac, "ClusterRole", name), binding, webhook, of_service(namespace, service)];
+    if release == "nginx" {
+        let mut class = object("networking.k8s.io", "IngressClass", "nginx");
+        class["spec"] = json!({"controller": "k8s.io/ingress-nginx"});
+        made.push(class);
+    } else {
+        made.push(of_service("kube-system", &format!("{release}-coredns")));
+    }
+    made
 }
 
 /// The end of a certificate that Let's Encrypt gave a month ago.

@@ -12,6 +12,7 @@ use crate::remote::Command;
 use crate::version::Version;
 
 mod to_0_7;
+mod to_0_8;
 mod to_1_0;
 mod to_2;
 
@@ -31,7 +32,7 @@ pub struct Migration {
 }
 
 /// Every rung, lowest first.
-pub const ALL: &[Migration] = &[to_0_7::MIGRATION, to_1_0::MIGRATION, to_2::MIGRATION];
+pub const ALL: &[Migration] = &[to_0_7::MIGRATION, to_0_8::MIGRATION, to_1_0::MIGRATION, to_2::MIGRATION];
 
 /// The rungs from one version to a later one, in order.
 ///
@@ -53,13 +54,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// What a rung needs that upstream's own scripts climb: them, and the source that they let follow another branch.
-fn scripted(facts: &Facts) -> Result<(&Scripts, &Source), String> {
+fn scripted<'a>(facts: &'a Facts, source: &str) -> Result<(&'a Scripts, &'a Source), String> {
     let scripts =
         facts.scripts.get().map_err(|why| format!("upstream's scripts cannot be run here: {why}"))?;
     let flux = facts.flux.get().map_err(|why| format!("its Flux objects are not known: {why}"))?;
-    let source =
-        flux.sources.iter().find(|source| source.namespace == "flux-system" && source.name == STACKSPIN);
-    Ok((scripts, source.ok_or_else(|| format!("it has no GitRepository flux-system/{STACKSPIN}"))?))
+    let found = flux.sources.iter().find(|found| found.namespace == "flux-system" && found.name == source);
+    Ok((scripts, found.ok_or_else(|| format!("it has no GitRepository flux-system/{source}"))?))
 }
 
 /// A script of the release: run only where the probe says that it is needed, and again after a fault that one of the remedies knows.
@@ -125,8 +125,13 @@ fn converge(id: &str, to: Version, remedies: &[&str]) -> Step {
 
 /// What is left alone: kustomizations of sources that are not Stackspin's.
 fn left_alone(facts: &Facts) -> Vec<String> {
+    others(facts, STACKSPIN)
+}
+
+/// The same on a cluster whose own source is this one.
+fn others(facts: &Facts, source: &str) -> Vec<String> {
     let Ok(flux) = facts.flux.get() else { return Vec::new() };
-    let foreign = flux.kustomizations.iter().filter(|kustomization| kustomization.source != STACKSPIN);
+    let foreign = flux.kustomizations.iter().filter(|kustomization| kustomization.source != source);
     let foreign: Vec<&str> = foreign.map(|kustomization| kustomization.name.as_str()).collect();
     if foreign.is_empty() {
         return Vec::new();
@@ -143,6 +148,10 @@ pub const fn outline(to: Version) -> &'static str {
     match to {
         Version::V0_7 => {
             "about 45 minutes and the copy; down for the copy and about 10 minutes; asks for nothing"
+        }
+        Version::V0_8 => {
+            "about an hour and a half and the copy; down for the copy and about an hour, while namespaces are left and applications installed \
+             anew; asks for a Stackspin checkout with branch v0.8, kubectl and flux on this machine"
         }
         Version::V1_0 => {
             "about an hour and the copy; down for the copy and about 15 minutes; asks for a Stackspin checkout with branch v1.0, kubectl \
@@ -165,8 +174,9 @@ mod tests {
         let rungs = route(Version::V0_6, Version::V0_7).unwrap();
         assert_eq!(rungs.iter().map(|rung| rung.id).collect::<Vec<_>>(), ["to-0.7"]);
         assert_eq!(route(Version::V0_5, Version::V0_7).unwrap_err(), Version::V0_5);
-        let rungs = route(Version::V0_8, Version::V2).unwrap();
-        assert_eq!(rungs.iter().map(|rung| rung.id).collect::<Vec<_>>(), ["to-1.0", "to-2"]);
+        let rungs = route(Version::V0_6, Version::V2).unwrap();
+        let ids: Vec<&str> = rungs.iter().map(|rung| rung.id).collect();
+        assert_eq!(ids, ["to-0.7", "to-0.8", "to-1.0", "to-2"]);
         assert!(route(Version::V0_7, Version::V0_7).unwrap().is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! The guide's text has lost the script's name (facts section 8, trap 7); it is that of the other majors' scripts. Where the release
 //! has no such file the step fails before anything is run.
 
-use super::{HOUR, MINUTE, Migration, converge, fetch, left_alone, resume, script, scripted};
+use super::{HOUR, MINUTE, Migration, STACKSPIN, converge, fetch, left_alone, resume, script, scripted};
 use crate::facts::Facts;
 use crate::plan::{Action, Class, Probe, Redo, Step};
 use crate::version::Version;
@@ -16,7 +16,7 @@ const REMEDIES: [&str; 6] =
     ["webhook", "onlyoffice", "missing-secret", "pending-release", "remediation-failed", "retries-exhausted"];
 
 fn steps(facts: &Facts) -> Result<Vec<Step>, String> {
-    let (scripts, source) = scripted(facts)?;
+    let (scripts, source) = scripted(facts, STACKSPIN)?;
     let cluster = scripts.folder.as_str();
     let install = script(scripts, &["python", "-m", "stackspin", cluster, "install"], None, &[])?;
     let upgrade = script(scripts, &["bin/upgrade-scripts/to-1.0/upgrade.sh", cluster], None, &[])?;

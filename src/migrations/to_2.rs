@@ -19,7 +19,7 @@ const REMEDIES: [&str; 5] =
     ["node-exporter", "webhook", "pending-release", "remediation-failed", "retries-exhausted"];
 
 fn steps(facts: &Facts) -> Result<Vec<Step>, String> {
-    let (scripts, source) = scripted(facts)?;
+    let (scripts, source) = scripted(facts, STACKSPIN)?;
     let cluster = scripts.folder.as_str();
     let upgrade =
         script(scripts, &["bin/upgrade-scripts/to-2.0/upgrade.sh", cluster], None, &["node-exporter"])?;

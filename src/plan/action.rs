@@ -43,6 +43,8 @@ pub enum Action {
     RemoveNamespaces(RemoveNamespaces),
     /// A backup put back on the host that it was made of, in parts: looked whether it can be, unpacked beside, swapped in.
     Restore(Restore),
+    /// Everything that runs in these namespaces stopped, so that nothing mounts a claim or starts anything anew; only DaemonSets stay.
+    Stop(Vec<String>),
 }
 
 /// A script of a Stackspin release, run on this machine in a checkout of its own (facts section 2; guide rows G4 to G7).

@@ -59,11 +59,11 @@ pub fn find(id: &str) -> Option<&'static Remedy> {
     ALL.iter().find(|remedy| remedy.id == id)
 }
 
-/// Whether Helm says of this release that a job which its chart runs after an upgrade failed.
+/// Whether Helm says of this release that a job which its chart runs after an upgrade, or after its first installation, failed.
 fn hook_failed(stuck: &Stuck, release: &str) -> bool {
     stuck.kind == "HelmRelease"
         && stuck.name == release
-        && ["post-upgrade hooks failed", "post-install hooks failed"]
+        && ["post-upgrade hooks failed", "post-install hooks failed", "failed post-install"]
             .iter()
             .any(|said| stuck.message.contains(said))
 }

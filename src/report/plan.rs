@@ -111,6 +111,10 @@ fn details(action: &Action) -> Vec<String> {
             ),
             format!("its claim made anew as {}/{}, and waited for until it is bound", what.to, what.claim),
         ],
+        Action::Stop(namespaces) => namespaces
+            .iter()
+            .map(|name| format!("namespace {name}: cron jobs, jobs, Deployments, then StatefulSets"))
+            .collect(),
         Action::Local(script) => script_of(script),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::onward::{self, Act, Next};
+use super::onward::{self, Next};
 use super::{Scribe, Trouble};
 use crate::facts::kubernetes::{Item, List};
 use crate::plan::Object;
@@ -56,7 +56,7 @@ fn next(what: &[Object], list: &List) -> Result<Next, String> {
         }
     }
     Ok(if !awake.is_empty() {
-        Next::Do(act("not-suspended", "suspended", &awake, |object| {
+        Next::Do(onward::each("not-suspended", "suspended", &awake, |object| {
             Command::new("k3s kubectl patch")
                 .arg(&object.kind)
                 .arg(&object.name)
@@ -65,7 +65,7 @@ fn next(what: &[Object], list: &List) -> Result<Next, String> {
                 .fixed(r#"--type merge -p '{"spec":{"suspend":true}}'"#)
         }))
     } else if !asleep.is_empty() {
-        Next::Do(act("not-deleted", "deleted, suspended as they are", &asleep, |object| {
+        Next::Do(onward::each("not-deleted", "deleted, suspended as they are", &asleep, |object| {
             Command::new("k3s kubectl delete")
                 .arg(&object.kind)
                 .arg(&object.name)
@@ -78,15 +78,4 @@ fn next(what: &[Object], list: &List) -> Result<Next, String> {
     } else {
         Next::Done(format!("{} objects of Flux are gone, and what they have made is not", what.len()))
     })
-}
-
-/// The same for each of them, in one command.
-fn act(cause: &'static str, done: &str, objects: &[&Object], each: impl Fn(&Object) -> Command) -> Act {
-    let names: Vec<String> = objects.iter().map(ToString::to_string).collect();
-    let command = objects.iter().map(|object| each(object)).reduce(|all, one| all.then("&&", &one));
-    Act {
-        cause,
-        says: format!("{done}: {}", names.join(", ")),
-        command: command.unwrap_or_else(|| Command::new(":")),
-    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::backup::{self, Folder, Proven};
+use crate::backup::{Folder, Proven};
 use crate::checks;
 use crate::event::{Failure, Left, Outcome, StepEnd, What, When};
 use crate::facts::{self, Facts, Installed, Known};
@@ -30,6 +30,7 @@ pub mod namespaces;
 pub mod objects;
 mod onward;
 pub mod position;
+mod prove;
 mod put_back;
 mod reconcile;
 mod redo;
@@ -38,6 +39,7 @@ mod restore;
 mod resume;
 mod saved;
 pub mod scribe;
+pub mod stop;
 mod truce;
 mod turn;
 pub mod vars;
@@ -378,19 +380,9 @@ impl Ground {
             Action::MoveClaim(what) => claim::carry(remote, what, step.deadline, scribe).await,
             Action::Disown(what) => disown::carry(remote, what, step.deadline, scribe).await,
             Action::RemoveNamespaces(what) => namespaces::carry(remote, what, step.deadline, scribe).await,
+            Action::Stop(what) => stop::carry(remote, what, step.deadline, scribe).await,
             Action::Prove(what) => {
-                let (folder, what) = (self.folder.clone(), what.clone());
-                let proven = tokio::task::spawn_blocking(move || backup::prove(&folder, &what))
-                    .await
-                    .map_err(|error| Trouble::Failed(Failure::new("proof-died", error.to_string())))?
-                    .map_err(Trouble::Failed)?;
-                scribe.record(What::Proven {
-                    backup: proven.id.clone(),
-                    folder: self.folder.path().display().to_string(),
-                    files: proven.files,
-                    bytes: proven.bytes,
-                })?;
-                self.proven = Some(proven);
+                self.proven = Some(prove::carry(&self.folder, what, scribe).await?);
                 Ok(())
             }
             Action::Local(script) => again::carry(remote, step, script, &self.scripts, scribe).await,

@@ -46,7 +46,8 @@ fn next(what: &RemoveNamespaces, list: &List) -> Result<Next, String> {
     }
     let left: Vec<String> = claims
         .iter()
-        .filter(|claim| ours(&claim.namespace))
+        // One that never got a volume holds nothing.
+        .filter(|claim| ours(&claim.namespace) && !(claim.volume.is_empty() && claim.phase == "Pending"))
         .map(|claim| format!("claim {}/{}", claim.namespace, claim.name))
         .chain(
             volumes

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Scribe, Trouble};
 use crate::event::Failure;
 use crate::facts::kubernetes::List;
+use crate::plan::Object;
 use crate::remote::{Command, Remote};
 
 /// Where to read on.
@@ -48,6 +49,22 @@ pub(super) struct Act {
 /// again.
 pub(super) fn objects(kinds: &str) -> Command {
     Command::new("timeout 50 k3s kubectl get").arg(kinds).fixed("-A -o json").limit(64 << 20)
+}
+
+/// The same for each of these objects, in one command.
+pub(super) fn each(
+    cause: &'static str,
+    done: &str,
+    objects: &[&Object],
+    act: impl Fn(&Object) -> Command,
+) -> Act {
+    let names: Vec<String> = objects.iter().map(ToString::to_string).collect();
+    let command = objects.iter().map(|object| act(object)).reduce(|all, one| all.then("&&", &one));
+    Act {
+        cause,
+        says: format!("{done}: {}", names.join(", ")),
+        command: command.unwrap_or_else(|| Command::new(":")),
+    }
 }
 
 /// Goes on until it is done. What is not so at the deadline is a failure and no doubt: it was looked at.

@@ -1,6 +1,6 @@
 //! A stand-in for upstream's Stackspin repository: `mod upstream_repo;`, then `upstream_repo::make(folder)`.
 //!
-//! Its branches v1.0 and v2 hold scripts of upstream's names and interface (facts section 2.1). They talk to the cluster through the
+//! Its branches v0.8, v1.0 and v2 hold scripts of upstream's names and interface (facts section 2.1). They talk to the cluster through the
 //! `KUBECONFIG` that they are given, and write into `clusters/NAME/ran.log` that they ran.
 
 pub(crate) mod bench;
@@ -38,6 +38,56 @@ follow() {
   kubectl -n flux-system patch gitrepositories.source.toolkit.fluxcd.io stackspin --type merge -p "{\"spec\":{\"ref\":{\"branch\":\"$1\"}}}"
 }
 release() { kubectl -n "$1" get helmreleases.helm.toolkit.fluxcd.io "$2" -o "jsonpath=$3"; }
+"#;
+
+/// What the scripts of 0.8 share: no cluster is named to them, they find the one that `KUBECONFIG` leads to. What is there stays.
+const INSTALL: &str = r#"#!/bin/sh
+set -eu
+cd "$(dirname "$0")/.."
+cluster=$(kubectl get nodes -o name)
+cluster=${cluster#node/}
+[ -d "clusters/$cluster" ] || { echo "there is no cluster $cluster" >&2; exit 1; }
+echo "$(basename "$0" .sh)${1:+ $1}" >> "clusters/$cluster/ran.log"
+[ ! -e "clusters/$cluster/fails" ] || { echo "it was told to fail" >&2; exit 1; }
+version() {
+  kubectl get --raw "/apis/$1" | tr -d ' \n' | sed 's/.*"preferredVersion":{"groupVersion":"\([^"]*\)".*/\1/'
+}
+there() { [ -n "$(kubectl -n "$2" get "$1" "$3" --ignore-not-found -o name)" ]; }
+secret() {
+  namespace=$1 name=$2 data=
+  shift 2
+  if there secrets "$namespace" "$name"; then return; fi
+  for key in "$@"; do
+    data="$data${data:+,}\"$key\":\"$(head -c 24 /dev/urandom | base64 | tr -d '/+=')\""
+  done
+  printf '{"apiVersion":"v1","kind":"Secret","metadata":{"name":"%s","namespace":"%s"},"stringData":{%s}}' \
+    "$name" "$namespace" "$data" | kubectl create --validate=false -f -
+}
+kustomization() {
+  if there kustomizations.kustomize.toolkit.fluxcd.io flux-system "$1"; then return; fi
+  printf '{"apiVersion":"%s","kind":"Kustomization","metadata":{"name":"%s","namespace":"flux-system"},"spec":{"interval":"5m","retryInterval":"2m","timeout":"20m","prune":true,"path":"./flux2/%s","dependsOn":[%s],"sourceRef":{"kind":"GitRepository","name":"stackspin"},"postBuild":{"substituteFrom":[{"kind":"Secret","name":"stackspin-cluster-variables"}]}}}' \
+    "$(version kustomize.toolkit.fluxcd.io)" "$1" "$1" "$2" | kubectl create --validate=false -f -
+}
+"#;
+
+/// Upstream's takes branch and address from the repository that it stands in.
+const INSTALL_STACKSPIN: &str = r#"there secrets flux-system stackspin-cluster-variables || { echo "there are no cluster variables" >&2; exit 1; }
+branch=$(git rev-parse --abbrev-ref HEAD)
+there gitrepositories.source.toolkit.fluxcd.io flux-system stackspin ||
+  printf '{"apiVersion":"%s","kind":"GitRepository","metadata":{"name":"stackspin","namespace":"flux-system"},"spec":{"interval":"5m","url":"https://git.example.org/stackspin/stackspin","ref":{"branch":"%s"}}}' \
+    "$(version source.toolkit.fluxcd.io)" "$branch" | kubectl create --validate=false -f -
+kubectl -n flux-system patch gitrepositories.source.toolkit.fluxcd.io stackspin --type merge -p "{\"spec\":{\"ref\":{\"branch\":\"$branch\"}}}"
+secret flux-system stackspin-single-sign-on-variables hydra_system_secret userbackend_admin_password userbackend_postgres_password
+secret flux-system stackspin-kube-prometheus-stack-variables grafana_admin_password
+for app in grafana single-sign-on; do secret flux-system "stackspin-$app-oauth-variables" client_id client_secret; done
+for part in alertmanager prometheus; do secret stackspin "stackspin-$part-basic-auth" auth password username; done
+kustomization core ''
+"#;
+
+const INSTALL_APP: &str = r#"case $1 in hedgedoc | nextcloud | wekan | wordpress | zulip) ;; *) echo "nothing is known of $1" >&2; exit 1 ;; esac
+secret flux-system "stackspin-$1-variables" "${1}_password" "${1}_mariadb_password" "${1}_mariadb_root_password"
+secret flux-system "stackspin-$1-oauth-variables" client_id client_secret
+kustomization "add-$1" '{"name":"core"}'
 "#;
 
 const TO_1_0: &str = "follow v1.0\n";
@@ -107,6 +157,14 @@ pub(crate) fn make(checkout: &Path, bin: &Path) {
     git(checkout, &["init", "-q"]);
     fs::write(checkout.join(".gitignore"), "/clusters\n").unwrap();
     fs::write(checkout.join("requirements.txt"), "").unwrap();
+    release(
+        checkout,
+        "v0.8",
+        &[
+            ("install/install-stackspin.sh", [INSTALL, INSTALL_STACKSPIN].concat()),
+            ("install/install-app.sh", [INSTALL, INSTALL_APP].concat()),
+        ],
+    );
     release(
         checkout,
         "v1.0",

@@ -6,9 +6,12 @@ use super::{Controllers, World};
 use crate::lab::faults::Fault;
 use crate::lab::kinds::{DAEMON_SET, DEPLOYMENT, STATEFUL_SET};
 use crate::lab::store::{Key, Store};
+use crate::lab::webhooks;
 
 /// The template that fails on empty OAuth secrets, in the words of the guide ("Upgrading to 0.7.0").
 const EMPTY_OAUTH: &str = "Helm upgrade failed: template: single-sign-on/templates/secret-oauth2-clients.yaml:9:55: executing \"single-sign-on/templates/secret-oauth2-clients.yaml\" at <b64enc>: invalid value; expected string";
+/// How Helm calls the failure of a job that comes after an installation: what the chart has made is there by then.
+pub(super) const HOOK: &str = "failed post-install";
 const TIMED_OUT: &str = "Helm upgrade failed: timed out waiting for the condition";
 
 /// What `kubectl exec` leaves on the Deployment that it was done to, in place of what a container would keep.
@@ -27,26 +30,50 @@ pub(super) fn trouble(
     if key.name == "single-sign-on" && wanted == "0.2.2" && values.contains(": \"\"\n") {
         return Some(EMPTY_OAUTH.to_owned());
     }
-    let status = latest?["metadata"]["labels"]["status"].as_str().unwrap_or("");
+    let doing = if latest.is_some() { "upgrade" } else { "install" };
+    if let Some(why) = objects.iter().find_map(|object| refused(store, key, object)) {
+        return Some(format!("Helm {doing} failed: {why}"));
+    }
+    let status = latest.and_then(|latest| latest["metadata"]["labels"]["status"].as_str()).unwrap_or("");
     if status.starts_with("pending-") {
         let text = "Helm upgrade failed: another operation (install/upgrade/rollback) is in progress";
         return Some(text.to_owned());
     }
     if world.has(&Fault::AppNeverReady(key.name.clone())) {
-        return Some(TIMED_OUT.to_owned());
+        return Some(format!("Helm {doing} failed: timed out waiting for the condition"));
     }
-    if key.name == "loki" && world.has(&Fault::LokiRetries) && !controllers.loki_spent {
+    if key.name == "loki" && latest.is_some() && world.has(&Fault::LokiRetries) && !controllers.loki_spent {
         return Some(TIMED_OUT.to_owned());
     }
     if let Some(text) = objects.iter().find_map(|object| immutable(store, object)) {
         return Some(text);
     }
     if key.name == "nextcloud" && world.has(&Fault::OldOnlyoffice) && !cured_inside(store, key) {
-        return Some(
-            "Helm upgrade failed: post-upgrade hooks failed: job failed: BackoffLimitExceeded".to_owned(),
-        );
+        let hook = if latest.is_some() { "post-upgrade hooks failed" } else { HOOK };
+        return Some(format!("Helm {doing} failed: {hook}: job failed: BackoffLimitExceeded"));
     }
     None
+}
+
+/// Why the API or Helm would not have this object: a webhook cannot be asked, or it is another release's.
+fn refused(store: &Store, key: &Key, object: &Value) -> Option<String> {
+    let of = Key::of(object)?;
+    if let Err(refusal) = webhooks::ask(store, of.kind) {
+        return Some(refusal.message);
+    }
+    let there = store.peek(of.kind, &of.namespace, &of.name)?;
+    let owner = there["metadata"]["annotations"]["meta.helm.sh/release-namespace"].as_str()?;
+    (owner != key.namespace).then(|| {
+        format!(
+            "rendered manifests contain a resource that already exists. Unable to continue with install: {} {:?} in namespace {:?} exists and \
+             cannot be imported into the current release: invalid ownership metadata; annotation validation error: key \
+             \"meta.helm.sh/release-namespace\" must equal {:?}: current value is {owner:?}",
+            of.kind.about().kind,
+            of.name,
+            of.namespace,
+            key.namespace
+        )
+    })
 }
 
 /// The refusal of an object whose selector is not what it was, in Helm's words (guide, "From 1.0 to 2").

@@ -124,8 +124,11 @@ fn reconcile(
         .unwrap_or(0);
     match &outcome {
         Outcome::Unchanged | Outcome::Exhausted => {}
-        Outcome::Failed(_) => {
-            let objects = last_objects(latest.as_ref());
+        Outcome::Failed(text) => {
+            let mut objects = last_objects(latest.as_ref());
+            if text.contains(attempt::HOOK) {
+                objects = carry_out(store, world, key, object, values, &wanted, &objects);
+            }
             write_record(store, key, &name, number + 1, "failed", &wanted, &objects);
         }
         Outcome::Released => {

@@ -118,6 +118,7 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
             Action::RemoveNamespaces(what) => {
                 what.namespaces.iter().all(|name| is_name(name)) && what.moved.iter().all(is_move)
             }
+            Action::Stop(namespaces) => namespaces.iter().all(|name| is_name(name)),
             Action::Backup(what) => {
                 what.cluster_dir.clone_from(&cluster.directory);
                 true
