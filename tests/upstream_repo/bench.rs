@@ -8,7 +8,7 @@ use std::process::Command;
 
 use fleet::lab::HostSpec;
 
-use crate::lab_support::{Bench, Ran, acknowledging, run};
+use crate::lab_support::{Bench, Ran, acknowledging};
 
 /// Hosts, and a provisioning machine with upstream's repository.
 pub(crate) struct Upstream {
@@ -18,7 +18,7 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(specs: Vec<HostSpec>) -> Self {
-        let bench = Bench::new(specs);
+        let mut bench = Bench::new(specs);
         let inventory = bench.lab.inventory().join("lab.toml");
         let text = fs::read_to_string(&inventory).unwrap();
         // As in a checkout of upstream's, the clusters are there and no part of it.
@@ -31,21 +31,22 @@ impl Upstream {
         let named =
             format!("stackspin = '{}'\npython = '{}'\npaths = ", checkout.display(), python.display());
         fs::write(&inventory, text.replace("\npaths = ", &format!("\n{named}"))).unwrap();
+        let mut programs = OsString::from(bin);
+        programs.push(":");
+        programs.push(std::env::var_os("PATH").unwrap());
+        bench.programs = Some(programs);
         Self { bench, checkout }
     }
 
     /// The binary with the bench's own places, and with the programs of a provisioning machine.
+    #[allow(dead_code, reason = "some run it by the bench")]
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut path = OsString::from(self.bench.path("bin"));
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap());
-        let mut command = self.bench.command(words);
-        command.env("PATH", path);
-        command
+        self.bench.command(words)
     }
 
+    #[allow(dead_code, reason = "some run it by the bench")]
     pub(crate) fn fleet(&self, words: &[&str]) -> Ran {
-        run(&mut self.command(words))
+        self.bench.fleet(words)
     }
 
     #[allow(dead_code, reason = "some run it by themselves")]
