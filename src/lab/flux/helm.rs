@@ -122,20 +122,17 @@ fn reconcile(
         .as_ref()
         .and_then(|(_, record)| record["metadata"]["labels"]["version"].as_str()?.parse::<u64>().ok())
         .unwrap_or(0);
-    match &outcome {
-        Outcome::Unchanged | Outcome::Exhausted => {}
-        Outcome::Failed(text) => {
-            let mut objects = last_objects(latest.as_ref());
-            if text.contains(attempt::HOOK) {
-                objects = carry_out(store, world, key, object, values, &wanted, &objects);
-            }
-            write_record(store, key, &name, number + 1, "failed", &wanted, &objects);
-        }
-        Outcome::Released => {
-            let applied =
-                carry_out(store, world, key, object, values, &wanted, &last_objects(latest.as_ref()));
-            write_record(store, key, &name, number + 1, "deployed", &wanted, &applied);
-        }
+    let mut objects = last_objects(latest.as_ref());
+    let (status, applies) = match &outcome {
+        Outcome::Unchanged | Outcome::Exhausted => ("", false),
+        Outcome::Failed(text) => ("failed", text.contains(attempt::HOOK)),
+        Outcome::Released => ("deployed", true),
+    };
+    if applies {
+        objects = carry_out(store, world, key, object, values, &wanted, &objects);
+    }
+    if !status.is_empty() {
+        write_record(store, key, &name, number + 1, status, &wanted, &objects);
     }
     if key.name == "loki" && matches!(outcome, Outcome::Exhausted) {
         controllers.loki_spent = true;
