@@ -243,9 +243,9 @@ fn steps(up: &Upstream) -> String {
     let report = up.bench.report(HOST);
     let rungs = report["rungs"].as_array().unwrap().iter();
     let said = rungs.map(|rung| {
+        let head = format!("{} to {}\n", rung["from"].as_str().unwrap(), rung["to"].as_str().unwrap());
         let steps = rung["steps"].as_array().unwrap().iter();
-        let steps: String = steps.map(|step| format!("  {}\n", step.as_str().unwrap())).collect();
-        format!("{} to {}\n{steps}", rung["from"].as_str().unwrap(), rung["to"].as_str().unwrap())
+        steps.fold(head, |said, step| said + "  " + step.as_str().unwrap() + "\n")
     });
     said.collect()
 }

@@ -7,10 +7,11 @@ mod upstream_repo;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use fleet::lab::{Fault, Host, HostSpec};
 use fleet::version::Version;
-use lab_support::{left_on_spool, real_kubectl, tree};
+use lab_support::{acknowledging, left_on_spool, real_kubectl, tree, until};
 use serde_json::Value;
 use upstream_repo::bench::Upstream;
 
@@ -96,9 +97,7 @@ fn a_script_that_fails_stops_its_cluster_and_is_run_again_by_resume_where_the_gu
     assert_eq!(up.ran("oak"), ["upgrade"]);
 
     fs::remove_file(&fails).unwrap();
-    let id = up.bench.run();
-    let id = id.file_name().unwrap().to_str().unwrap();
-    up.fleet(&["resume", id]).ends(0);
+    up.resume().ends(0);
     assert_eq!(up.bench.report("oak")["outcome"], "done");
     assert_eq!(up.ran("oak"), ["upgrade", "upgrade", "upgrade"], "again, and once more for the DaemonSet");
 }
@@ -233,4 +232,51 @@ fn clusters_of_0_7_become_stackspin_with_every_byte_of_volumes_secrets_and_overr
     let told = remedies(&up.bench.report("all"));
     assert!(told.iter().any(|remedy| remedy == "onlyoffice"), "{told:?}");
     assert_eq!(up.ran("two"), ["install-stackspin", "install-app nextcloud", "install-app wordpress"]);
+}
+
+/// At the worst place: the claim is deleted, its volume is nobody's, and the next command never ends.
+#[test]
+fn a_fleet_that_is_killed_between_two_claims_of_one_volume_goes_on_where_it_was() {
+    let hangs = Fault::CommandHangs("claimRef".to_owned());
+    let oak = HostSpec::new("oak").version(Version::V0_7).apps(["wekan"]).fault(hangs.clone());
+    let up = Upstream::new(vec![oak]);
+    let host = up.bench.host("oak");
+    let (secrets_before, claims_before) = (carried(host), claims(host));
+    let before = tree(&host.storage(), &[]);
+    let words = acknowledging(&["upgrade", "--to", "0.8"], &["--all"]);
+    let mut fleet = up.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("a volume is released", || {
+        host.objects("persistentvolumes").iter().any(|volume| volume["status"]["phase"] == "Released")
+    });
+    fleet.kill().unwrap();
+    fleet.wait().unwrap();
+
+    let refused = up.fleet(&["plan", "--to", "0.8", "--on", "oak"]).ends(5);
+    assert!(refused.out.contains("both GitRepositories openappstack and stackspin"), "{refused:?}");
+    host.heal(&hangs);
+    up.resume().ends(0);
+    assert_eq!(up.bench.report("oak")["outcome"], "done");
+    assert!(before == tree(&host.storage(), &[]), "its volumes have changed");
+    let (secrets, claims) = (secrets(host), claims(host));
+    assert!(secrets_before.iter().all(|(name, data)| secrets.get(name) == Some(data)));
+    let moved = claims_before.iter().all(|(name, (namespace, volume))| {
+        claims.get(name) == Some(&(namespace.replacen("oas", "stackspin", 1), volume.clone()))
+    });
+    assert!(moved && claims.len() == claims_before.len(), "{claims:#?}");
+    assert_eq!(up.ran("oak"), ["install-stackspin", "install-app wekan"]);
+}
+
+#[test]
+fn a_plan_from_0_6_shows_its_own_rung_exactly_and_the_others_in_outline() {
+    let up = Upstream::new(vec![HostSpec::new("oak").apps(["wekan"])]);
+    let plan = up.fleet(&["plan", "--to", "2", "--on", "oak"]).ends(2).out;
+    for said in [
+        "0.6 -> 0.7 (to-0.7)",
+        "    to 0.8: about an hour and a half",
+        "    to 1.0: about an hour",
+        "    to 2: about an hour",
+    ] {
+        assert!(plan.contains(said), "no {said:?} in:\n{plan}");
+    }
+    assert!(!plan.contains("to-0.8/"), "{plan}");
 }

@@ -35,7 +35,7 @@ const REMEDIES: [&str; 6] = [
 const LONGEST: usize = 200;
 
 fn steps(facts: &Facts) -> Result<Vec<Step>, String> {
-    let (scripts, source) = scripted(facts, OLD)?;
+    let (scripts, _) = scripted(facts, OLD)?;
     let flux = facts.flux.get().map_err(|why| format!("its Flux objects are not known: {why}"))?;
     let left = facts.helm_left.get().map_err(|why| format!("what Helm would leave is not known: {why}"))?;
     let (overrides, secrets) = copies(facts)?;
@@ -44,7 +44,7 @@ fn steps(facts: &Facts) -> Result<Vec<Step>, String> {
     let (in_the_way, left): (Vec<&Object>, Vec<&Object>) =
         left.iter().partition(|object| helm_left::is_in_the_way(object));
 
-    let mut steps = vec![make_namespaces(), make_source(&source.url), fetch("to-0.8/fetch", Version::V0_8)];
+    let mut steps = vec![make_namespaces(), make_source(), fetch("to-0.8/fetch", Version::V0_8)];
     if !overrides.is_empty() {
         steps.push(copy("to-0.8/copy-overrides", "overrides", overrides));
     }
@@ -199,25 +199,23 @@ fn make_namespaces() -> Step {
     )
 }
 
-/// In the API version of the old source, with its interval and its login. No kustomization uses it yet, so it does nothing but fetch.
-fn make_source(url: &str) -> Step {
-    // Upstream's repository has moved with its name; a fork stays where it is.
-    let url = url.replace("openappstack/openappstack", "stackspin/stackspin");
-    let url = serde_json::Value::from(url).to_string();
-    let form = r#"'{"apiVersion":"%s","kind":"GitRepository","metadata":{"name":"stackspin","namespace":"flux-system"},"spec":{"interval":"%s","ref":{"branch":"v0.8"},"timeout":"60s","url":%s%s}}'"#;
+/// In the API version of the old source, with its interval, address and login; upstream's repository has moved with its name, a fork stays
+/// where it is. The address is read where it is used, as there may be a password in it. No kustomization uses the source yet, so it does
+/// nothing but fetch.
+fn make_source() -> Step {
+    let form = r#"'{"apiVersion":"%s","kind":"GitRepository","metadata":{"name":"stackspin","namespace":"flux-system"},"spec":{"interval":"%s","ref":{"branch":"v0.8"},"timeout":"60s","url":"%s"%s}}'"#;
     Step::new(
         "to-0.8/source",
         "Make source stackspin, which follows branch v0.8, beside the old one",
         Class::Undoable,
         Action::Run(
             Command::new("was=$(k3s kubectl get gitrepositories.source.toolkit.fluxcd.io openappstack -n flux-system -o")
-                .fixed("'jsonpath={.apiVersion} {.spec.interval} {.spec.secretRef.name}') && set -- $was && login= &&")
-                .fixed(r#"{ [ -z "$3" ] || login=",\"secretRef\":{\"name\":\"$3\"}"; } &&"#)
+                .fixed("'jsonpath={.apiVersion} {.spec.interval} {.spec.url} {.spec.secretRef.name}') && set -- $was &&")
+                .fixed("url=$(printf %s \"$3\" | sed s#openappstack/openappstack#stackspin/stackspin#) && login= &&")
+                .fixed(r#"{ [ -z "$4" ] || login=",\"secretRef\":{\"name\":\"$4\"}"; } &&"#)
                 .fixed("printf")
                 .fixed(form)
-                .fixed(r#""$1" "${2:-5m}""#)
-                .arg(url)
-                .fixed(r#""$login" | k3s kubectl create --validate=false -f -"#),
+                .fixed(r#""$1" "$2" "$url" "$login" | k3s kubectl create --validate=false -f -"#),
         ),
     )
     .redo(Redo::Unless(Probe::SourceWants { source: super::STACKSPIN.into(), branch: Version::V0_8.branch() }))

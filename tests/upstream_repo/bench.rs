@@ -1,4 +1,5 @@
 //! Simulated hosts, and a provisioning machine with a stand-in for upstream's repository.
+#![allow(dead_code, reason = "each test file uses the part that it needs")]
 
 use std::ffi::OsString;
 use std::fs;
@@ -39,19 +40,21 @@ impl Upstream {
     }
 
     /// The binary with the bench's own places, and with the programs of a provisioning machine.
-    #[allow(dead_code, reason = "some run it by the bench")]
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         self.bench.command(words)
     }
 
-    #[allow(dead_code, reason = "some run it by the bench")]
     pub(crate) fn fleet(&self, words: &[&str]) -> Ran {
         self.bench.fleet(words)
     }
 
-    #[allow(dead_code, reason = "some run it by themselves")]
     pub(crate) fn upgrade(&self, more: &[&str]) -> Ran {
         self.fleet(&acknowledging(&["upgrade", "--to", "2"], more))
+    }
+
+    /// Goes on with the newest run.
+    pub(crate) fn resume(&self) -> Ran {
+        self.fleet(&["resume", &self.run()])
     }
 
     /// What upstream's scripts were run for a cluster, in order.
@@ -61,7 +64,6 @@ impl Upstream {
     }
 
     /// The id of the newest run.
-    #[allow(dead_code, reason = "not every test file goes on with runs")]
     pub(crate) fn run(&self) -> String {
         self.bench.run().file_name().unwrap().to_str().unwrap().to_owned()
     }
