@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{Class, Plan};
 use crate::version::Version;
 
+mod failure;
+
+pub use failure::Failure;
+
 /// One line of a cluster's journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -186,6 +190,15 @@ pub enum What {
         /// How.
         outcome: Outcome,
     },
+    /// A person has done what a step asks for.
+    Confirmed {
+        /// The step.
+        step: String,
+        /// User and machine.
+        by: String,
+        /// In the person's own words.
+        note: Option<String>,
+    },
     /// A kind that this version does not know.
     #[serde(other)]
     Unknown,
@@ -266,36 +279,6 @@ pub enum StepEnd {
     InDoubt(Failure),
 }
 
-/// Why something did not come to its end. Data, so that reports can group by `cause`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// A stable kebab-case id of the cause: `deadline`, `archive-differs`, `connection-lost`.
-    pub cause: String,
-    /// What happened, one sentence, safe to print.
-    pub message: String,
-    /// Where to read on: a page and heading of the docs, e.g. `docs/operating.md#in-doubt`.
-    pub read: String,
-}
-
-impl Failure {
-    /// A failure of this cause; reading on in `docs/operating.md`.
-    #[must_use]
-    pub fn new(cause: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            cause: cause.into(),
-            message: crate::remote::printable(&message.into()),
-            read: "docs/operating.md#when-a-cluster-fails".to_owned(),
-        }
-    }
-
-    /// Sets where to read on.
-    #[must_use]
-    pub fn read(mut self, page: impl Into<String>) -> Self {
-        self.read = page.into();
-        self
-    }
-}
-
 /// How work on a cluster ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -340,6 +323,15 @@ pub enum Outcome {
         /// Which limit was exceeded.
         failure: Failure,
     },
+    /// It waits for a person, who has something to do.
+    Asked {
+        /// The step that asks.
+        step: String,
+        /// What state the cluster is in.
+        state: Left,
+        /// What is asked for.
+        failure: Failure,
+    },
 }
 
 impl Outcome {
@@ -356,6 +348,7 @@ impl Outcome {
             Self::InDoubt { .. } => "in doubt",
             Self::Interrupted { .. } => "interrupted",
             Self::Halted { .. } => "halted",
+            Self::Asked { .. } => "asked",
         }
     }
 
@@ -367,7 +360,8 @@ impl Outcome {
             | Self::Unreachable { failure }
             | Self::Halted { failure }
             | Self::Failed { failure, .. }
-            | Self::InDoubt { failure, .. } => Some(failure),
+            | Self::InDoubt { failure, .. }
+            | Self::Asked { failure, .. } => Some(failure),
             Self::Done | Self::NothingToDo | Self::Interrupted { .. } => None,
         }
     }

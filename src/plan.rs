@@ -13,8 +13,8 @@ mod action;
 mod probe;
 
 pub use action::{
-    Action, Backup, Found, Local, MoveClaim, Object, Objects, Prove, PutBack, RemoveNamespaces, Renamed,
-    Restore, RestorePart, Shut, Truce, VolumeCopy,
+    Action, Ask, Backup, Claimed, Found, Local, MoveClaim, Object, Objects, Onto, Prove, PutBack,
+    RemoveNamespaces, Renamed, Restore, RestorePart, Shut, Truce, VolumeCopy,
 };
 pub use probe::Probe;
 

@@ -10,7 +10,10 @@ use crate::migrations;
 use crate::plan::{Plan, SCHEMA};
 use crate::version::Version;
 
+mod onto;
 mod truce;
+
+pub use onto::onto;
 
 /// What the planner says.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,9 +45,11 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
             format!("it runs {from}, later than {target}; going back is a restore, not an upgrade"),
         );
     }
-    let rungs = match migrations::route(from, target) {
-        Ok(rungs) => rungs,
-        Err(gap) => return Planned::Refusal(no_rung(gap, target)),
+    let rungs = match (migrations::rebuilt(from), migrations::route(from, target)) {
+        // Beyond it goes another cluster.
+        (Some(rung), _) => vec![rung],
+        (None, Ok(rungs)) => rungs,
+        (None, Err(gap)) => return Planned::Refusal(no_rung(gap, target)),
     };
     let Some((rung, rest)) = rungs.split_first() else { return Planned::NothingToDo(from) };
     let migrate = match (rung.steps)(facts) {
@@ -155,25 +160,11 @@ fn unclear(installed: &Installed, cluster: &Cluster) -> Failure {
     Failure::new(cause, message + &next).read("docs/migrations.md#refusals")
 }
 
-/// What the guide says where there is no way in place (facts section 1.1).
 fn no_rung(gap: Version, target: Version) -> Failure {
-    let failure = if gap < Version::V0_6 {
-        Failure::new(
-            "no-upgrade-in-place",
-            format!(
-                "it runs {gap}, which cannot be upgraded in place: 0.6 wants a completely new cluster. Back its volumes up, set up a new \
-                 cluster from 0.6 or later with the values of settings.yaml in .flux.env, and put the data back by claim"
-            ),
-        )
-    } else {
-        Failure::new(
-            "no-rung",
-            format!(
-                "this fleet has no migration from {gap}, so it cannot go to {target}; from where it is now, {gap} is the highest it reaches"
-            ),
-        )
-    };
-    failure.read("docs/migrations.md#refusals")
+    let said = format!(
+        "this fleet has no migration from {gap}, so it cannot go to {target}; from where it is now, {gap} is the highest it reaches"
+    );
+    Failure::new("no-rung", said).read("docs/migrations.md#refusals")
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub enum Progress {
 /// One object that a probe waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stuck {
-    /// `Kustomization`, `HelmRelease`, `GitRepository`, `Node`, `Pod`, `API`.
+    /// `Kustomization`, `HelmRelease`, `GitRepository`, `Node`, `Pod`, `API`, `Script`.
     pub kind: &'static str,
     /// Its namespace.
     pub namespace: String,

@@ -19,6 +19,9 @@ pub(super) const CHECK: Check = Check {
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let flux = now.flux.get()?;
+        if flux.is_flux_1() {
+            return Ok(Verdict::pass("0.5 and older have Flux 1, which has no kustomizations"));
+        }
         let mut findings = Findings::default();
         for one in &flux.kustomizations {
             let ours = is_stackspin(&one.source);

@@ -3,6 +3,7 @@
 use super::{Check, Findings, Verdict, When, judged, short};
 use crate::event::Level;
 use crate::facts::Facts;
+use crate::facts::flux::Flux;
 
 pub(super) const CHECK: Check = Check {
     id: "network",
@@ -15,7 +16,9 @@ pub(super) const CHECK: Check = Check {
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let reach = now.reach.get()?;
-        if !reach.iter().any(|one| one.what == "git") {
+        // Nothing of Stackspin is fetched by a cluster that has no source.
+        let needs_git = !now.flux.get().is_ok_and(Flux::is_flux_1);
+        if needs_git && !reach.iter().any(|one| one.what == "git") {
             return Err(Verdict::block("cannot be judged: it is not known where Stackspin's repository is"));
         }
         let mut findings = Findings::default();

@@ -9,6 +9,7 @@ use crate::inventory::Selection;
 
 mod aftermath;
 mod ask;
+mod confirm;
 mod exec;
 mod inventory;
 mod keep;
@@ -22,6 +23,7 @@ mod window;
 
 pub use aftermath::{CleanupArgs, NextcloudSub, Release, TransferArgs};
 pub use ask::{CheckArgs, FactsArgs, PlanArgs};
+pub use confirm::ConfirmArgs;
 pub use exec::ExecArgs;
 pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
@@ -76,11 +78,13 @@ pub enum Sub {
     Upgrade(UpgradeArgs),
     /// Go on with a run that was cut off, stopped, or did not come to its end everywhere.
     Resume(ResumeArgs),
+    /// Tell that you have done what a step of a run asks for. Contacts no host.
+    Confirm(ConfirmArgs),
     /// Carry out exactly what `fleet plan --out` wrote, on the clusters that are still as they were then.
     Apply(ApplyArgs),
     /// Run a command on many hosts; equal answers are shown once.
     Exec(ExecArgs),
-    /// Put a backup back on the cluster of which it was made: datastore, token and volumes as they were then.
+    /// Put a backup back on the cluster of which it was made, as it was then; or its volumes' data onto another cluster.
     Restore(RestoreArgs),
     /// Look at backups.
     #[command(subcommand)]

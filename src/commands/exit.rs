@@ -22,7 +22,7 @@ pub enum Exit {
     Refused = 5,
     /// For at least one cluster nobody knows whether a step was done.
     InDoubt = 6,
-    /// Stopped by the operator; can be gone on with.
+    /// Stopped by the operator, or waiting for what a person must do; can be gone on with.
     Interrupted = 7,
     /// What was typed, or the inventory, is wrong. Nothing was done.
     Usage = 64,

@@ -9,6 +9,7 @@ mod apply;
 mod backup;
 mod check;
 mod cleanup;
+mod confirm;
 mod control;
 mod doctor;
 mod exec;
@@ -49,6 +50,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Plan(args) => plan::run(&cli, args).await,
         Sub::Upgrade(args) => upgrade::run(&cli, args).await,
         Sub::Resume(args) => resume::run(&cli, args).await,
+        Sub::Confirm(args) => confirm::run(&cli, args),
         Sub::Apply(args) => apply::run(&cli, args).await,
         Sub::Exec(args) => exec::run(&cli, args).await,
         Sub::Restore(args) => restore::run(&cli, args).await,

@@ -35,7 +35,7 @@ pub(super) fn worst(endings: impl Iterator<Item = Ending>) -> Exit {
 const fn one(ending: Ending) -> Exit {
     match ending {
         Ending::Done | Ending::NothingToDo => Exit::Done,
-        Ending::NotBegun | Ending::Interrupted | Ending::NotFinished => Exit::Interrupted,
+        Ending::NotBegun | Ending::Interrupted | Ending::Asked | Ending::NotFinished => Exit::Interrupted,
         Ending::Halted => Exit::Halted,
         Ending::Refused => Exit::Refused,
         Ending::Unreachable | Ending::Failed => Exit::Failed,
@@ -134,6 +134,7 @@ mod tests {
             (Ending::NotBegun, 7),
             (Ending::Halted, 4),
             (Ending::Interrupted, 7),
+            (Ending::Asked, 7),
             (Ending::NotFinished, 7),
             (Ending::Refused, 5),
             (Ending::Unreachable, 3),

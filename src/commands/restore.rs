@@ -1,33 +1,47 @@
-//! `fleet restore`: puts a backup back on the cluster of which it was made.
+//! `fleet restore`: puts a backup back on the cluster of which it was made, or its volumes' data onto another.
 
 use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::Path;
 
 use super::upgrade::{Wanted, begin_run, work};
 use super::{Exit, Trouble, output};
-use crate::backup::restore::{MIGRATION, Saved, plan};
-use crate::backup::{Folder, of_cluster};
+use crate::backup::restore::{MIGRATION, Saved, pairs, plan};
+use crate::backup::{Folder, of_cluster, of_root};
 use crate::cli::{Cli, RestoreArgs};
+use crate::event::Failure;
+use crate::facts::Facts;
 use crate::files::write_json;
 use crate::form::meant;
-use crate::inventory::{self, Inventory};
-use crate::report::plan_text;
-use crate::rollout::{Budget, Caps};
-use crate::ssh::Limits;
+use crate::inventory::{self, Cluster, Inventory};
+use crate::plan::Plan;
+use crate::planner;
+use crate::remote::{printable, quote};
+use crate::report::{plan_text, with_places};
+use crate::rollout::{self, Budget, Caps};
+use crate::ssh::{Limits, Network};
 
 /// Does it, once the operator has said yes.
 pub(super) async fn run(cli: &Cli, args: &RestoreArgs) -> Result<Exit, Trouble> {
     let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
     let Some(cluster) = inventory.clusters.get(&args.to) else { return Err(unknown(&args.to, &inventory)) };
     let folder = find(&cli.backups, &cluster.name, &args.backup)?;
-    let refused = |failure: crate::event::Failure| {
-        let said = format!("{}: {}. See {}", folder.id(), failure.message, failure.read);
-        Trouble::cluster(Exit::Refused, &cluster.name, said)
+    let saved = Saved::read(&folder).map_err(|failure| refused(&folder, cluster, &failure))?;
+    let plan = if folder.cluster() == cluster.name {
+        if let Some(flag) = map_flag(args) {
+            return Err(Trouble::usage(format!(
+                "{flag} is for a backup of another cluster; this one goes back whole onto {}, whose own it is",
+                cluster.name
+            )));
+        }
+        plan(&saved, cluster, args.any_k3s).map_err(|failure| refused(&folder, cluster, &failure))?
+    } else {
+        match onto(cli, args, &saved, &folder, cluster).await? {
+            Some(plan) => plan,
+            None => return Ok(Exit::Done),
+        }
     };
-    let saved = Saved::read(&folder).map_err(refused)?;
-    let plan = plan(&saved, cluster, args.any_k3s).map_err(refused)?;
     output::print(&plan_text(&plan))?;
-    if !args.yes && !agreed(&cluster.name)? {
+    if !args.yes && !agreed(&cluster.name, folder.cluster())? {
         return Err(Trouble::refused("nothing was done"));
     }
     let names = vec![cluster.name.clone()];
@@ -56,28 +70,112 @@ fn unknown(name: &str, inventory: &Inventory) -> Trouble {
     ))
 }
 
-/// The backup that was named.
-fn find(root: &Path, cluster: &str, id: &str) -> Result<Folder, Trouble> {
-    let all = of_cluster(root, cluster)?;
-    let proven = |folder: &&Folder| matches!((folder.proof(), folder.manifest_hash()), (Ok(proof), Ok(hash)) if proof.manifest == hash);
-    let found = match id {
-        "last" => all.iter().rev().find(proven),
-        id => all.iter().find(|folder| folder.id() == id),
-    };
-    found.cloned().ok_or_else(|| {
-        Trouble::usage(format!(
-            "{} has no backup {id} of {cluster}. Which there are: fleet backup list {cluster}",
-            root.display()
-        ))
-    })
+fn refused(folder: &Folder, cluster: &Cluster, failure: &Failure) -> Trouble {
+    let said = format!("{}: {}. See {}", folder.id(), failure.message, failure.read);
+    Trouble::cluster(Exit::Refused, &cluster.name, said)
 }
 
-/// Whether the operator agrees to lose what was written since. One who cannot be asked has not.
-fn agreed(cluster: &str) -> Result<bool, Trouble> {
+const fn map_flag(args: &RestoreArgs) -> Option<&'static str> {
+    match (args.print_map, &args.map) {
+        (true, _) => Some("--print-map"),
+        (false, Some(_)) => Some("--map"),
+        (false, None) => None,
+    }
+}
+
+/// The plan for a backup of another cluster, made of what this one is now; none where only the map was wanted, which is printed.
+async fn onto(
+    cli: &Cli,
+    args: &RestoreArgs,
+    saved: &Saved,
+    folder: &Folder,
+    cluster: &Cluster,
+) -> Result<Option<Plan>, Trouble> {
+    let map = match &args.map {
+        None => pairs::Map::new(),
+        Some(path) => {
+            let said =
+                |why: &dyn std::fmt::Display| Trouble::usage(format!("--map {}: {why}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| said(&error))?;
+            pairs::read_map(&text).map_err(|why| said(&printable(&why)))?
+        }
+    };
+    let facts = ask_cluster(cli, args, cluster).await?;
+    let live = pairs::live(&facts).map_err(|failure| refused(folder, cluster, &failure))?;
+    let rows = pairs::rows(saved, &live);
+    if args.print_map {
+        output::print(&pairs::text(&rows, &live, folder.cluster(), &cluster.name))?;
+        return Ok(None);
+    }
+    let settled = pairs::settle(saved, &rows, &live, &map);
+    let settled = settled.map_err(|failure| {
+        let (fleet, name) = (with_places(&super::typed()), quote(&cluster.name));
+        let backup = quote(&format!("{}/{}", folder.cluster(), folder.id()));
+        let next = format!(
+            "{}. Write down where each goes: {fleet} restore {backup} --to {name} --print-map > map.toml; then the same with --map map.toml",
+            failure.message
+        );
+        refused(folder, cluster, &Failure { message: next, ..failure })
+    })?;
+    planner::onto(saved, &facts, cluster, settled)
+        .map(Some)
+        .map_err(|failure| refused(folder, cluster, &failure))
+}
+
+async fn ask_cluster(cli: &Cli, args: &RestoreArgs, cluster: &Cluster) -> Result<Facts, Trouble> {
+    let network = Network::new(Limits::from(&args.network));
+    let mut survey = rollout::survey(vec![cluster.clone()], 1, cli.backups.clone(), &network).await;
+    match survey.remove(&cluster.name) {
+        Some(Ok(facts)) => Ok(facts),
+        Some(Err(failure)) => {
+            let said = format!("{}. See {}", failure.message, failure.read);
+            Err(Trouble::cluster(Exit::Failed, &cluster.name, said))
+        }
+        None => Err(Trouble::internal(format!("nobody has asked {}", cluster.name))),
+    }
+}
+
+/// The backup that was named: `CLUSTER/ID`, or an id, of the cluster that it goes to before any other.
+fn find(root: &Path, cluster: &str, named: &str) -> Result<Folder, Trouble> {
+    let (clusters, id) = match named.split_once('/') {
+        Some((of, id)) => (vec![of.to_owned()], id),
+        None if named == "last" => (vec![cluster.to_owned()], named),
+        None => {
+            let others = of_root(root)?.into_iter().filter(|other| other != cluster);
+            (std::iter::once(cluster.to_owned()).chain(others).collect(), named)
+        }
+    };
+    for of in &clusters {
+        let mut all = of_cluster(root, of)?;
+        let found = match id {
+            "last" => all.into_iter().rfind(is_proven),
+            id => all.iter().position(|folder| folder.id() == id).map(|at| all.swap_remove(at)),
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    let of = clusters.first().map_or(cluster, String::as_str);
+    Err(Trouble::usage(format!(
+        "{} has no backup {id} of {of}. Which there are: fleet backup list {}",
+        root.display(),
+        quote(of)
+    )))
+}
+
+fn is_proven(folder: &Folder) -> bool {
+    matches!((folder.proof(), folder.manifest_hash()), (Ok(proof), Ok(hash)) if proof.manifest == hash)
+}
+
+/// Whether the operator agrees that what was written since, or what is on the other cluster, is taken away. One who cannot be asked has not.
+fn agreed(cluster: &str, of: &str) -> Result<bool, Trouble> {
     if !io::stdin().is_terminal() {
-        return Err(Trouble::usage(
-            "what was written on the cluster since the backup would be lost, and there is no terminal to ask on: say --yes",
-        ));
+        let lost = if cluster == of {
+            "what was written on the cluster since the backup would be lost".to_owned()
+        } else {
+            format!("what is in those volumes of {cluster} would be put aside")
+        };
+        return Err(Trouble::usage(format!("{lost}, and there is no terminal to ask on: say --yes")));
     }
     ask(cluster, &mut io::stdin().lock(), &mut io::stderr()).map_err(Trouble::from)
 }

@@ -21,6 +21,15 @@ pub struct Flux {
     pub releases: Vec<Release>,
 }
 
+impl Flux {
+    /// Whether this is a cluster of 0.3 to 0.5: the helm-operator of Flux 1 and nothing of Flux 2. It has no source, no kustomizations, and none
+    /// of the secrets that later versions make (facts section 1).
+    #[must_use]
+    pub const fn is_flux_1(&self) -> bool {
+        self.flux_1 && self.sources.is_empty() && self.kustomizations.is_empty()
+    }
+}
+
 /// The Ready condition of a Flux object, and whether it speaks of the present generation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

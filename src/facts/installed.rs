@@ -43,9 +43,7 @@ impl Facts {
         };
         let sources: Vec<&Source> = flux.sources.iter().filter(|source| is_stackspin(source)).collect();
         let source = match sources[..] {
-            [] if flux.flux_1 && flux.sources.is_empty() && flux.kustomizations.is_empty() => {
-                return Installed::Version(Version::V0_5);
-            }
+            [] if flux.is_flux_1() => return Installed::Version(Version::V0_5),
             [] => {
                 return Installed::Unknown(
                     "flux-system has no GitRepository openappstack or stackspin".to_owned(),

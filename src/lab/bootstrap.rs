@@ -9,6 +9,7 @@ use super::manifests::{FLUX, Product};
 use super::release;
 use super::spec::{HostSpec, Vintage};
 use super::store::Store;
+use super::workloads::workloads;
 use crate::version::Version;
 
 /// The names of the nodes' and system's own workloads.
@@ -39,7 +40,7 @@ pub(super) fn build(store: &mut Store, controllers: &mut Controllers, world: &Wo
             "data": {"namespace": base64(namespace), "token": base64(release::letters(account))}}));
     }
     if spec.flux == Vintage::None {
-        flux_1(store, product);
+        flux_1(store, spec, product);
     } else {
         flux_2(store, world, product);
     }
@@ -97,14 +98,27 @@ fn flux_2(store: &mut Store, world: &World<'_>, product: Product) {
     }
 }
 
-/// 0.5 and older: the helm-operator of Flux 1, and no source at all.
-fn flux_1(store: &mut Store, product: Product) {
+/// 0.5 and older: the helm-operator of Flux 1, no source at all, and the applications with their claims.
+fn flux_1(store: &mut Store, spec: &HostSpec, product: Product) {
     store.apply(&crd("helm.fluxcd.io", "helmreleases", "HelmRelease", &json!({})));
     for name in [product.prefix().to_owned(), product.apps()] {
         namespace(store, &name, &json!({}));
     }
     store.apply(&deployment(product.prefix(), "flux", &json!({})));
     store.apply(&deployment(product.prefix(), "helm-operator", &json!({})));
+    let main =
+        ["single-sign-on", "kube-prometheus-stack", "loki"].map(|name| (product.prefix().to_owned(), name));
+    let apps = spec.apps.iter().map(|app| (product.apps(), app.as_str()));
+    for (namespace, release) in main.into_iter().chain(apps) {
+        for workload in workloads(release) {
+            let Some(claim) = workload.claim else { continue };
+            store.apply(&Product::claim(&namespace, claim));
+            let mut object = deployment(&namespace, workload.name, &json!({}));
+            object["spec"]["template"]["spec"]["volumes"] =
+                json!([{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]);
+            store.apply(&object);
+        }
+    }
 }
 
 /// Faults that are a matter of what is there.

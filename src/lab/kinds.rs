@@ -169,6 +169,10 @@ pub(super) static KINDS: &[About] = &[
     about("networking.k8s.io", &["v1"], "ingressclasses", "ingressclass", "IngressClass", &[])
         .cluster()
         .counted(),
+    // That of Flux 1. Behind the one of Flux 2, which is meant wherever a kind is called by its name alone.
+    about("helm.fluxcd.io", &[], "helmreleases", "helmrelease", "HelmRelease", &["hr"])
+        .counted()
+        .kept("helm.fluxcd.io/helmreleases"),
 ];
 
 /// Namespaces.
@@ -247,6 +251,7 @@ impl Kind {
             ("source.toolkit.fluxcd.io" | "kustomize.toolkit.fluxcd.io", Vintage::Beta1) => &["v1beta1"],
             ("helm.toolkit.fluxcd.io", Vintage::Beta1 | Vintage::Beta2) => &["v2beta1"],
             ("helm.toolkit.fluxcd.io", Vintage::V1) => &["v2", "v2beta2"],
+            ("helm.fluxcd.io", Vintage::None) => &["v1"],
             (group, Vintage::None) if group.ends_with(".toolkit.fluxcd.io") => &[],
             _ => about.versions,
         }

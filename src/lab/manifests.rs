@@ -270,7 +270,7 @@ impl Product {
             "data": {"values.yaml": text}})
     }
 
-    fn claim(namespace: &str, name: &str) -> Value {
+    pub(super) fn claim(namespace: &str, name: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": namespace},
             "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "local-path", "volumeMode": "Filesystem",
                 "resources": {"requests": {"storage": "1Gi"}}}})

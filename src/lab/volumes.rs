@@ -10,14 +10,16 @@ use serde_json::{Value, json};
 use super::content;
 use super::kinds::{Kind, POD, PV, PVC};
 use super::object::{finalizers, remove};
+use super::spec::HostSpec;
 use super::store::{Key, Store};
+use crate::version::Version;
 
 const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
 
 /// Binds claims, releases volumes, and removes the folders of released ones whose policy is Delete.
-pub(super) fn look(store: &mut Store, storage: &Path, host: &str) {
-    claims(store, storage, host);
+pub(super) fn look(store: &mut Store, storage: &Path, spec: &HostSpec) {
+    claims(store, storage, spec);
     volumes(store, storage);
 }
 
@@ -25,7 +27,7 @@ fn snapshot(store: &Store, kind: Kind) -> Vec<(Key, Arc<Value>)> {
     store.list(kind, None).map(|(key, object)| (key.clone(), object.clone())).collect()
 }
 
-fn claims(store: &mut Store, storage: &Path, host: &str) {
+fn claims(store: &mut Store, storage: &Path, spec: &HostSpec) {
     let claims = snapshot(store, PVC);
     if claims.iter().any(|(_, claim)| !claim["metadata"]["deletionTimestamp"].is_null()) {
         let used = used(store);
@@ -47,7 +49,7 @@ fn claims(store: &mut Store, storage: &Path, host: &str) {
             Some(name) => Some(name).filter(|name| reserved(store, name, &key, &claim)),
             // One that is kept for this claim goes before a new one.
             None => Some(
-                kept(store, &key, &claim).unwrap_or_else(|| provision(store, storage, host, &key, &claim)),
+                kept(store, &key, &claim).unwrap_or_else(|| provision(store, storage, spec, &key, &claim)),
             ),
         };
         match volume {
@@ -91,10 +93,14 @@ fn kept(store: &Store, key: &Key, claim: &Value) -> Option<String> {
 }
 
 /// Makes a volume and its folder as the provisioner does.
-fn provision(store: &mut Store, storage: &Path, host: &str, key: &Key, claim: &Value) -> String {
+fn provision(store: &mut Store, storage: &Path, spec: &HostSpec, key: &Key, claim: &Value) -> String {
     let uid = claim["metadata"]["uid"].as_str().unwrap_or("");
-    let name = format!("pvc-{uid}");
-    let folder = storage.join(format!("{name}_{}_{}", key.namespace, key.name));
+    let (host, name) = (&spec.name, format!("pvc-{uid}"));
+    // The provisioner of 0.3's time calls a folder as the volume alone (facts section 3.2).
+    let folder = storage.join(match spec.version {
+        Version::V0_3 => name.clone(),
+        _ => format!("{name}_{}_{}", key.namespace, key.name),
+    });
     if let Err(error) = content::fill(&folder, &format!("{host}/{}", key.name)) {
         tracing::warn!("the lab cannot fill {}: {error}", folder.display());
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::host::Host;
-use super::spec::HostSpec;
+use super::spec::{HostSpec, Vintage};
 use super::{content, program};
 use crate::remote::quote;
 
@@ -142,17 +142,21 @@ pub(super) fn cluster(host: &Host, identity: &Path, key: &str, directory: &Path)
     let tags: Vec<String> = spec.tags.iter().map(|tag| text(tag)).collect();
     let group =
         if spec.group.is_empty() { String::new() } else { format!("group = {}\n", text(&spec.group)) };
+    // A cluster of before 0.6 does not tell its domain, so nothing could be compared with a pin.
+    let domain = match spec.flux {
+        Vintage::None => String::new(),
+        _ => format!("domain = {}\n", text(&spec.domain())),
+    };
     let user = if spec.sudo { format!("{}\nsudo = true", text(OPERATOR)) } else { text("root") };
     format!(
         "[clusters.{}]\naddress = \"127.0.0.1\"\nport = {}\nuser = {user}\nidentity = {}\nhost_key = {}\n\
-         cluster_uid = {}\ndomain = {}\ndirectory = {}\n{group}tags = [{}]\n\
+         cluster_uid = {}\n{domain}directory = {}\n{group}tags = [{}]\n\
          paths = {{ k3s_data = {}, k3s_config = {}, spool = {} }}\n\n",
         text(&spec.name),
         host.ssh.number(),
         path(identity),
         text(key),
         text(&host.cluster_uid()),
-        text(&spec.domain()),
         path(directory),
         tags.join(", "),
         path(&host.k3s_data()),

@@ -11,6 +11,9 @@ use crate::plan::{Action, Class, Local, Probe, Redo, Step};
 use crate::remote::Command;
 use crate::version::Version;
 
+mod to_0_4;
+mod to_0_5;
+mod to_0_6;
 mod to_0_7;
 mod to_0_8;
 mod to_1_0;
@@ -32,7 +35,35 @@ pub struct Migration {
 }
 
 /// Every rung, lowest first.
-pub const ALL: &[Migration] = &[to_0_7::MIGRATION, to_0_8::MIGRATION, to_1_0::MIGRATION, to_2::MIGRATION];
+pub const ALL: &[Migration] = &[
+    to_0_4::MIGRATION,
+    to_0_5::MIGRATION,
+    to_0_6::MIGRATION,
+    to_0_7::MIGRATION,
+    to_0_8::MIGRATION,
+    to_1_0::MIGRATION,
+    to_2::MIGRATION,
+];
+
+impl Migration {
+    /// Whether a new cluster takes the place of the old one, which is left as it is (guide rows G9 to G11): there the way of a cluster ends.
+    #[must_use]
+    pub fn is_rebuilt(&self) -> bool {
+        self.to <= Version::V0_6
+    }
+}
+
+/// The rung that is rebuilt from this version, if there is one: the last that a cluster of this version takes.
+#[must_use]
+pub fn rebuilt(from: Version) -> Option<&'static Migration> {
+    ALL.iter().find(|migration| migration.from == from && migration.is_rebuilt())
+}
+
+/// Whether it is such a rung, by its id.
+#[must_use]
+pub fn is_rebuilt(id: &str) -> bool {
+    ALL.iter().any(|migration| migration.id == id && migration.is_rebuilt())
+}
 
 /// The rungs from one version to a later one, in order.
 ///
@@ -108,6 +139,14 @@ fn fetch(id: &str, to: Version) -> Step {
     .takes(MINUTE, 15 * MINUTE)
 }
 
+/// Faults that any upgrade may meet: the network was away when Flux fetched something.
+const OF_THE_NETWORK: [&str; 2] = ["chart-not-ready", "source-not-ready"];
+
+/// Remedies of a rung, and those of every rung.
+fn and_of_the_network(remedies: &[&str]) -> Vec<String> {
+    remedies.iter().chain(&OF_THE_NETWORK).map(|id| (*id).to_owned()).collect()
+}
+
 /// The end of a rung. "This may take quite a while" (guide); facts section 8, trap 14 asks for two hours at least.
 fn converge(id: &str, to: Version, remedies: &[&str]) -> Step {
     Step::new(
@@ -116,7 +155,7 @@ fn converge(id: &str, to: Version, remedies: &[&str]) -> Step {
         Class::Repeatable,
         Action::WaitUntil {
             probe: Probe::Converged { source: STACKSPIN.into() },
-            remedies: remedies.iter().map(|id| (*id).to_owned()).collect(),
+            remedies: and_of_the_network(remedies),
         },
     )
     .takes(30 * MINUTE, 3 * HOUR)
@@ -173,10 +212,11 @@ mod tests {
     fn a_route_skips_nothing_and_names_the_gap() {
         let rungs = route(Version::V0_6, Version::V0_7).unwrap();
         assert_eq!(rungs.iter().map(|rung| rung.id).collect::<Vec<_>>(), ["to-0.7"]);
-        assert_eq!(route(Version::V0_5, Version::V0_7).unwrap_err(), Version::V0_5);
-        let rungs = route(Version::V0_6, Version::V2).unwrap();
-        let ids: Vec<&str> = rungs.iter().map(|rung| rung.id).collect();
-        assert_eq!(ids, ["to-0.7", "to-0.8", "to-1.0", "to-2"]);
+        let all = route(Version::V0_3, Version::V2).unwrap();
+        let ids: Vec<&str> = all.iter().map(|rung| rung.id).collect();
+        assert_eq!(ids, ["to-0.4", "to-0.5", "to-0.6", "to-0.7", "to-0.8", "to-1.0", "to-2"]);
+        assert_eq!(all.iter().filter(|rung| rung.is_rebuilt()).count(), 3);
+        assert_eq!(rebuilt(Version::V0_5).map(|rung| rung.id), Some("to-0.6"));
         assert!(route(Version::V0_7, Version::V0_7).unwrap().is_empty());
     }
 }

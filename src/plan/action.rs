@@ -45,6 +45,26 @@ pub enum Action {
     Restore(Restore),
     /// Everything that runs in these namespaces stopped, so that nothing mounts a claim or starts anything anew; only DaemonSets stay.
     Stop(Vec<String>),
+    /// What a person must do. The run stops there, and goes on once `fleet confirm` has told that it is done.
+    Ask(Ask),
+}
+
+/// What a person is asked for. The step's title says it in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// What to do, one sentence each, in order.
+    pub lines: Vec<String>,
+}
+
+impl Ask {
+    /// The step. It changes nothing by itself, and takes as long as it takes.
+    #[must_use]
+    pub fn step(id: impl Into<String>, title: impl Into<String>, lines: Vec<String>) -> Step {
+        let never = Duration::ZERO;
+        Step::new(id, title, Class::ReadOnly, Action::Ask(Self { lines }))
+            .redo(Redo::Never)
+            .takes(never, never)
+    }
 }
 
 /// A script of a Stackspin release, run on this machine in a checkout of its own (facts section 2; guide rows G4 to G7).
@@ -262,7 +282,7 @@ pub struct RemoveNamespaces {
     pub moved: Vec<MoveClaim>,
 }
 
-/// A backup that is put back on the host that it was made of. See `docs/restore.md`.
+/// A backup that is put back on the host that it was made of, or its volumes' data on another. See `docs/restore.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restore {
     /// Which part of the work.
@@ -271,12 +291,24 @@ pub struct Restore {
     pub backup: String,
     /// The folder on the host for the watchdog and the job.
     pub spool: String,
-    /// The machine of which the backup was made; none where the backup does not tell.
+    /// The machine that the host must be: that of which the backup was made, or the other cluster's; none where nobody could tell.
     pub machine_id: Option<String>,
     /// The k3s that the host must have; none where the operator takes any.
     pub k3s: Option<String>,
-    /// The folders, that of k3s first.
+    /// The folders, that of k3s first, where it is put back.
     pub folders: Vec<PutBack>,
+    /// The volumes' data alone, and onto another cluster; none where all of it goes back to where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onto: Option<Onto>,
+}
+
+/// Another cluster than that of which a backup was made. It keeps its own objects and secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Onto {
+    /// The cluster of which the backup was made.
+    pub of: String,
+    /// k3s' own folder of the other, which is out of its way while folders are swapped.
+    pub server: String,
 }
 
 /// The parts of a restore, each its own step.
@@ -292,11 +324,11 @@ pub enum RestorePart {
 }
 
 /// One folder that is put back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutBack {
     /// The part of the backup, as its files are called: `server`, `volumes/pvc-1`.
     pub stem: String,
-    /// The claim, for people; empty for what is none.
+    /// The claim, for people, as the backup has it; empty for what is none.
     pub claim: String,
     /// The folder on the host.
     pub folder: String,
@@ -304,4 +336,24 @@ pub struct PutBack {
     pub bytes: u64,
     /// Files, folders and whatever else is in it.
     pub entries: u64,
+    /// The claim of another cluster that the folder must still be of when it is swapped in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<Claimed>,
+}
+
+/// A claim and the volume that it is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// The claim's namespace.
+    pub namespace: String,
+    /// The claim.
+    pub claim: String,
+    /// The volume.
+    pub volume: String,
+}
+
+impl std::fmt::Display for Claimed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.claim)
+    }
 }

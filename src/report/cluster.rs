@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::way_back::WayBack;
 use crate::event::{Failure, Judgement, Outcome, When};
 use crate::plan::Class;
 use crate::remote::printable;
@@ -24,6 +25,8 @@ pub enum Ending {
     Halted,
     /// The operator stopped the run at a safe point.
     Interrupted,
+    /// It waits for a person, who has something to do.
+    Asked,
     /// No end was written, but no step that changes anything was under way.
     NotFinished,
     /// Nothing was changed, because it must not be.
@@ -38,12 +41,13 @@ pub enum Ending {
 
 impl Ending {
     /// All, in the order of reports.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Done,
         Self::NothingToDo,
         Self::NotBegun,
         Self::Halted,
         Self::Interrupted,
+        Self::Asked,
         Self::NotFinished,
         Self::Refused,
         Self::Unreachable,
@@ -63,6 +67,7 @@ impl Ending {
             Outcome::InDoubt { .. } => Self::InDoubt,
             Outcome::Interrupted { .. } => Self::Interrupted,
             Outcome::Halted { .. } => Self::Halted,
+            Outcome::Asked { .. } => Self::Asked,
         }
     }
 
@@ -75,6 +80,7 @@ impl Ending {
             Self::NotBegun => "not begun",
             Self::Halted => "halted",
             Self::Interrupted => "interrupted",
+            Self::Asked => "asked",
             Self::NotFinished => "not finished",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
@@ -162,6 +168,8 @@ pub struct ClusterReport {
     pub remedies: Vec<RemedyReport>,
     /// The backups that were proven.
     pub backups: Vec<BackupReport>,
+    /// The backup that takes the cluster back to what it was before the rung that has not come to its end.
+    pub way_back: Option<WayBack>,
     /// The checks that were judged.
     pub checks: Vec<ChecksReport>,
     /// Events of kinds that this `fleet` does not know.
@@ -328,6 +336,7 @@ impl ClusterReport {
             notes: Vec::new(),
             remedies: Vec::new(),
             backups: Vec::new(),
+            way_back: None,
             checks: Vec::new(),
             unknown_events: 0,
         }

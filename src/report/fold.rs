@@ -9,9 +9,11 @@ use super::cluster::{
     StepEnding, StepReport,
 };
 use super::lines::told;
+use super::way_back::Finder;
 use crate::event::{Event, Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
 use crate::form;
 use crate::journal::JournalError;
+use crate::migrations;
 use crate::remote::printable;
 use crate::state::step_log;
 
@@ -24,9 +26,10 @@ impl ClusterReport {
         report.started = Some(first.at);
         report.took_ms = worked_ms(events);
         let mut end = None;
-        let mut changes = Changes::default();
+        let (mut changes, mut finder) = (Changes::default(), Finder::default());
         for event in events {
             changes.see(&event.what);
+            finder.see(event);
             match &event.what {
                 What::Finished { outcome } => {
                     report.ended = Some(event.at);
@@ -40,6 +43,7 @@ impl ClusterReport {
                 what => report.take(event.at, what),
             }
         }
+        report.way_back = finder.found().cloned();
         match end {
             Some(outcome) => report.conclude(outcome, changes.last),
             None => report.leave_open(changes.last),
@@ -166,6 +170,7 @@ impl ClusterReport {
             | What::LockBroken { .. }
             | What::Held { .. }
             | What::GivenBack { .. }
+            | What::Confirmed { .. }
             | What::Settled { .. } => {
                 if let What::Settled { step, done, .. } = what {
                     self.settle_step(&printable(step), *done);
@@ -223,6 +228,12 @@ impl ClusterReport {
         (self.outcome, (self.state, self.left_at)) = match outcome {
             // A command of `fleet exec`: no rung was climbed.
             Outcome::Done if self.rungs.is_empty() => (Ending::Done, (State::Clean, None)),
+            // A rung that is rebuilt leaves its old cluster as it was.
+            Outcome::Done
+                if self.rungs.last().is_some_and(|rung| migrations::is_rebuilt(&rung.migration)) =>
+            {
+                (Ending::Done, (State::Clean, None))
+            }
             Outcome::Done => (Ending::Done, (State::Upgraded, None)),
             Outcome::NothingToDo => (Ending::NothingToDo, (State::Upgraded, None)),
             Outcome::Refused { .. } => (Ending::Refused, before),
@@ -235,6 +246,10 @@ impl ClusterReport {
             Outcome::InDoubt { step, .. } => {
                 self.failed_step = Some(printable(step));
                 (Ending::InDoubt, (State::Unknown, changed))
+            }
+            Outcome::Asked { step, state, .. } => {
+                self.failed_step = Some(printable(step));
+                (Ending::Asked, left(state))
             }
             Outcome::Interrupted { state } => {
                 self.failure =
@@ -311,7 +326,9 @@ struct Changes {
 impl Changes {
     fn see(&mut self, what: &What) {
         match what {
-            What::Planned { migration, .. } => self.own = format!("{migration}/"),
+            // A rung is only planned, and judged beforehand, where the one below it has come to its end.
+            What::Planned { migration, .. } => (self.own, self.last) = (format!("{migration}/"), None),
+            What::Judged { when: When::Before, .. } => self.last = None,
             What::StepStarted { step, class, .. }
                 if class.changes() && !self.own.is_empty() && step.starts_with(&self.own) =>
             {

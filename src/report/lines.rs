@@ -58,6 +58,8 @@ pub(super) fn told(what: &What) -> Option<String> {
         What::GivenBack { changes } => format!("given back: {}", changes.join("; ")),
         What::Settled { step, done: true, by } => format!("{step} was done, says {by}"),
         What::Settled { step, done: false, by } => format!("{step} is done again, says {by}"),
+        What::Confirmed { step, by, note: None } => format!("{step} is done, says {by}"),
+        What::Confirmed { step, by, note: Some(note) } => format!("{step} is done, says {by}: {note}"),
         What::Begun { .. }
         | What::BackupBegun { .. }
         | What::StepStarted { .. }
@@ -86,7 +88,7 @@ fn finished(outcome: &Outcome) -> String {
         | Outcome::Interrupted { state: Left::Dirty { at } } => {
             said = format!("{said}, left at {at}");
         }
-        Outcome::InDoubt { step, .. } => said = format!("{said} at {step}"),
+        Outcome::InDoubt { step, .. } | Outcome::Asked { step, .. } => said = format!("{said} at {step}"),
         _ => {}
     }
     match outcome.failure() {

@@ -27,21 +27,27 @@ enum Advice {
     Verify,
     /// A person tells what became of a step.
     Settle,
+    /// A person tells that what a step asks for is done.
+    Confirm,
     Resume,
     Upgrade,
     /// A new plan file, after one that was carried out or was stale.
     Plan,
+    /// The backup put back: what is left where a rung cannot be brought to its end.
+    Restore,
 }
 
-const ORDER: [Advice; 8] = [
+const ORDER: [Advice; 9] = [
     Advice::Lock,
     Advice::Facts,
     Advice::Check,
     Advice::Verify,
     Advice::Settle,
+    Advice::Confirm,
     Advice::Resume,
     Advice::Upgrade,
     Advice::Plan,
+    Advice::Restore,
 ];
 
 /// What to type next for a cluster. Empty where there is nothing to do.
@@ -86,6 +92,10 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
                 all.extend(of().filter_map(|report| settle(&fleet, report, run)));
                 continue;
             }
+            Advice::Confirm => {
+                all.extend(of().filter_map(|report| confirm(&fleet, report, run)));
+                continue;
+            }
             Advice::Upgrade => {
                 let Some(target) = run.target.filter(|_| !run.is_restore()) else { continue };
                 let command = match &run.plan {
@@ -106,6 +116,12 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
                     "to plan anew from what is there now, for `fleet apply`",
                 )
             }
+            Advice::Restore => {
+                all.extend(
+                    of().filter_map(|report| Some(report.way_back.as_ref()?.next(&fleet, &report.cluster))),
+                );
+                continue;
+            }
             Advice::Verify => {
                 all.extend(of().filter_map(|report| verify(&fleet, report)));
                 continue;
@@ -117,7 +133,7 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
 }
 
 /// Refusals that the same command would only meet again: a person has to look and decide first.
-const LOOK_FIRST: [&str; 9] = [
+const LOOK_FIRST: [&str; 8] = [
     "plan-out-of-order",
     "stored-plan",
     "development-branch",
@@ -125,7 +141,6 @@ const LOOK_FIRST: [&str; 9] = [
     "identity-differs",
     "mixed-state",
     "no-rung",
-    "no-upgrade-in-place",
     "version-unknown",
 ];
 
@@ -138,7 +153,7 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         Some("locked" | "lock-lost") => return &[Advice::Lock, Advice::Resume],
         Some("stale-plan") => return &[Advice::Plan],
         Some("changed-since") => return &[Advice::Check, Advice::Upgrade],
-        Some(ASK) => return &[Advice::Facts, Advice::Verify, Advice::Settle],
+        Some(ASK) => return &[Advice::Facts, Advice::Verify, Advice::Settle, Advice::Restore],
         Some("not-in-inventory") => return &[],
         // No run goes on from a journal of which it does not know the end.
         Some("damaged-journal" | "unreadable-journal") => return &[Advice::Facts, Advice::Verify],
@@ -150,15 +165,16 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         (Ending::Done, _) if short => &[Advice::Verify, Advice::Plan],
         (Ending::Done, _) => &[Advice::Verify],
         (Ending::NothingToDo, _) => &[],
+        (Ending::Asked, _) => &[Advice::Verify, Advice::Confirm],
         (Ending::Refused | Ending::Unreachable, _) | (Ending::Failed, State::Clean) => {
-            &[Advice::Check, Advice::Resume]
+            &[Advice::Check, Advice::Resume, Advice::Restore]
         }
         (_, State::Clean) => &[Advice::Resume],
         // All steps are done and a post-check failed: the checks are what to look at.
         (Ending::Failed, _) if report.failed_step.is_none() => {
-            &[Advice::Check, Advice::Verify, Advice::Resume]
+            &[Advice::Check, Advice::Verify, Advice::Resume, Advice::Restore]
         }
-        _ => &[Advice::Facts, Advice::Verify, Advice::Resume],
+        _ => &[Advice::Facts, Advice::Verify, Advice::Resume, Advice::Restore],
     }
 }
 
@@ -172,10 +188,21 @@ fn settle(fleet: &str, report: &ClusterReport, run: &Run) -> Option<Next> {
     })
 }
 
+fn confirm(fleet: &str, report: &ClusterReport, run: &Run) -> Option<Next> {
+    let (cluster, step) = (&report.cluster, report.failed_step.as_ref()?);
+    Some(Next {
+        command: format!("{fleet} confirm {} {} {}", quote(&run.id), quote(cluster), quote(step)),
+        why: "when you have done what it asks for".to_owned(),
+    })
+}
+
 fn verify(fleet: &str, report: &ClusterReport) -> Option<Next> {
     let backup = report.backup()?;
+    // What was put back may be a backup of another cluster: its folder tells.
+    let of = std::path::Path::new(&backup.folder).parent().and_then(std::path::Path::file_name);
+    let of = of.map_or_else(|| report.cluster.clone(), |of| of.to_string_lossy().into_owned());
     Some(Next {
-        command: format!("{fleet} backup verify {} {}", quote(&report.cluster), quote(&backup.backup)),
+        command: format!("{fleet} backup verify {} {}", quote(&of), quote(&backup.backup)),
         why: "to prove the backup anew".to_owned(),
     })
 }

@@ -51,6 +51,13 @@ pub fn plan_text(plan: &Plan) -> String {
 
 fn write_step(text: &mut String, number: usize, step: &Step) {
     line(text, &format!("  {number:>2}. {}  {}", step.id, printable(&step.title)));
+    if matches!(step.action, Action::Ask(_)) {
+        line(text, "      asked of you; the run waits for it");
+        for detail in details(&step.action) {
+            line(text, &format!("      {}", printable(&detail)));
+        }
+        return;
+    }
     let mut traits = vec![step.class.as_str().to_owned(), format!("about {}", about(step.expected))];
     traits.push(format!("at most {}", about(step.deadline)));
     if !step.downtime.is_zero() {
@@ -116,6 +123,7 @@ fn details(action: &Action) -> Vec<String> {
             .map(|name| format!("namespace {name}: cron jobs, jobs, Deployments, then StatefulSets"))
             .collect(),
         Action::Local(script) => script_of(script),
+        Action::Ask(ask) => ask.lines.iter().map(|line| format!("- {line}")).collect(),
     }
 }
 
@@ -146,7 +154,11 @@ fn held(truce: &Truce) -> Vec<String> {
 
 fn put_back(restore: &Restore) -> Vec<String> {
     let folder = |put: &PutBack| {
-        let claim = if put.claim.is_empty() { String::new() } else { format!(" ({})", put.claim) };
+        let claim = match &put.into {
+            Some(into) => format!(" ({} -> {into})", put.claim),
+            None if put.claim.is_empty() => String::new(),
+            None => format!(" ({})", put.claim),
+        };
         format!("{}{claim}: {}, up to {}", put.stem, put.folder, bytes(put.bytes))
     };
     match restore.part {

@@ -60,6 +60,7 @@ impl Budget {
             | Outcome::NothingToDo
             | Outcome::Refused { .. }
             | Outcome::Interrupted { .. }
+            | Outcome::Asked { .. }
             | Outcome::Halted { .. } => return,
         };
         seen.fetch_add(1, Ordering::Relaxed);

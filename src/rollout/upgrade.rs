@@ -120,6 +120,8 @@ impl Rollout {
             from.truth(Outcome::Interrupted { state: Left::Clean })
         } else if let Some(failure) = self.budget.exceeded() {
             from.truth(Outcome::Halted { failure })
+        } else if let Some(outcome) = run::ask::standing(&folder, &from)? {
+            outcome
         } else {
             return self.begun(cluster, &folder, &from, &mut journal).await;
         };

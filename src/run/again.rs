@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::local::{self, FAILED, Place};
 use super::{Scribe, Trouble, wait};
 use crate::plan::{Local, Probe, Step};
-use crate::probes::Progress;
+use crate::probes::{Progress, Stuck};
 use crate::remedies::{self, Remedy};
 use crate::remote::Remote;
 use crate::version::Version;
@@ -35,8 +35,24 @@ pub(super) async fn carry<R: Remote>(
             {
                 scribe.note(format!("run again after a remedy: {}", failure.message))?;
             }
-            ended => return ended,
+            ended => return ended.map_err(explained),
         }
+    }
+}
+
+/// What a script has said of a fault that is known leads to what is known of it.
+fn explained(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Failed(failure) if failure.cause == FAILED => {
+            let message = failure.message.clone();
+            let (namespace, name) = (String::new(), String::new());
+            let said = Stuck { kind: "Script", namespace, name, message, terminal: true };
+            Trouble::Failed(match remedies::known(&said) {
+                Some(known) => failure.read(known.page()),
+                None => failure,
+            })
+        }
+        other => other,
     }
 }
 
@@ -65,6 +81,7 @@ mod tests {
     use tokio::io::AsyncWrite;
 
     use super::*;
+    use crate::event::Failure;
     use crate::inventory::Cluster;
     use crate::journal::Journal;
     use crate::plan::{Action, Class};
@@ -113,6 +130,18 @@ mod tests {
             run: "run".into(),
         };
         carry(&Zulip(status), &step, &script, &place, &mut scribe).await
+    }
+
+    #[test]
+    fn what_a_script_says_of_a_known_fault_leads_to_its_page() {
+        let failed = |said: &str| Trouble::Failed(Failure::new(FAILED, said).read("docs/scripts.md"));
+        let page = |said: &str| match explained(failed(said)) {
+            Trouble::Failed(failure) => failure.read,
+            other @ Trouble::InDoubt(_) => panic!("{other:?}"),
+        };
+        let said = "`install/install-app.sh wekan` ended with exit code 1: resource is suspended";
+        assert_eq!(page(said), "docs/remedies.md#suspended");
+        assert_eq!(page("`install/install-app.sh wekan` ended with exit code 1"), "docs/scripts.md");
     }
 
     #[tokio::test]

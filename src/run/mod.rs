@@ -18,6 +18,7 @@ use crate::state::{ClusterFolder, step_log};
 use crate::version::Version;
 
 mod again;
+pub mod ask;
 mod changed;
 pub mod claim;
 pub mod cleanup;
@@ -229,6 +230,7 @@ pub async fn carry_out<R: Remote>(
     let mut ground = Ground {
         folder,
         proven: None,
+        cluster: wish.cluster.name.clone(),
         run: wish.folder.run(),
         spool: wish.cluster.paths.spool.clone(),
         reconnect: wish.cluster.host.reconnect,
@@ -241,6 +243,10 @@ pub async fn carry_out<R: Remote>(
         // Half a migration is no safe point: once it has begun, the rung is finished.
         if left == Left::Clean && (wish.stop.load(Ordering::Relaxed) || journal.is_short()) {
             ended = Err(Outcome::Interrupted { state: left.clone() });
+            break;
+        }
+        if let Action::Ask(what) = &step.action {
+            ended = Err(ask::stop(plan, step, what, left.clone(), &ground.folder, journal)?);
             break;
         }
         // Not with k3s stopped, and no part of the step's time.
@@ -270,7 +276,7 @@ pub async fn carry_out<R: Remote>(
         let given_back = ground.do_step(remote, step, &rung, &left, journal).await?;
         ended = match (ended, given_back) {
             // Who stopped the run must know that something is still held; another trouble came first.
-            (Err(Outcome::Interrupted { .. }), Err(held)) => Err(held),
+            (Err(Outcome::Interrupted { .. } | Outcome::Asked { .. }), Err(held)) => Err(held),
             (ended, given_back) => ended.and(given_back),
         };
     }
@@ -281,6 +287,8 @@ pub async fn carry_out<R: Remote>(
 struct Ground {
     folder: Folder,
     proven: Option<Proven>,
+    /// The cluster's name. A backup may be that of another.
+    cluster: String,
     /// The run's id, by which a job on the host is found again.
     run: String,
     /// The spool folder on the host.
@@ -295,7 +303,7 @@ struct Ground {
 
 impl Ground {
     fn place(&self) -> job::Place<'_> {
-        job::Place { run: &self.run, cluster: self.folder.cluster(), spool: &self.spool }
+        job::Place { run: &self.run, cluster: &self.cluster, spool: &self.spool }
     }
 
     /// Does one step, and writes down that it is begun and how it ended. `Err` is the outcome of the cluster.
@@ -388,6 +396,7 @@ impl Ground {
                 Ok(())
             }
             Action::Local(script) => again::carry(remote, step, script, &self.scripts, scribe).await,
+            Action::Ask(_) => Err(Trouble::Failed(Failure::new(ask::ASKED, "only a person can do this"))),
         }
     }
 }

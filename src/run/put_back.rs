@@ -21,20 +21,21 @@ pub async fn put_back<R: Remote>(
     from: &Position,
     journal: &mut Journal,
 ) -> std::io::Result<Outcome> {
-    let backup = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Restore(what) => Some(what.backup.as_str()),
+    let what = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Restore(what) => Some(what),
         _ => None,
     });
-    let Some(backup) = backup else {
+    let Some(what) = what else {
         let said = "the stored plan puts nothing back; nothing was done";
         return Ok(Outcome::Refused {
             failure: Failure::new("stored-plan", said).read("docs/restore.md#refusals"),
         });
     };
-    let folder = match Folder::open(wish.backups, &wish.cluster.name, backup) {
+    let (backup, of) = (&what.backup, what.onto.as_ref().map_or(&wish.cluster.name, |onto| &onto.of));
+    let folder = match Folder::open(wish.backups, of, backup) {
         Ok(folder) => folder,
         Err(error) => {
-            let path = wish.backups.join(&wish.cluster.name).join(backup);
+            let path = wish.backups.join(of).join(backup);
             let said = format!("the backup {} cannot be read: {error}; nothing was done", path.display());
             return Ok(Outcome::Refused {
                 failure: Failure::new("backup-gone", said).read("docs/restore.md#refusals"),
@@ -48,7 +49,7 @@ pub async fn put_back<R: Remote>(
                 let name = &wish.cluster.name;
                 let said = format!(
                     "another run has changed {name} since, so what this one has left to do may be wrong by now. Begin anew: fleet restore \
-                     {backup} --to {name}"
+                     {of}/{backup} --to {name}"
                 );
                 let failure = Failure::new(failure.cause, said).read("docs/restore.md#when-it-is-broken-off");
                 return Ok(Outcome::Refused { failure });
@@ -71,6 +72,9 @@ pub async fn put_back<R: Remote>(
     write_json(&wish.folder.rung(&plan.migration)?.join("after.json"), &after)?;
     Ok(match after.installed() {
         Installed::Version(version) if version == plan.to => Outcome::Done,
+        other if what.onto.is_some() => {
+            unwell(plan, "not-as-before", &format!("it is {other:?} now, and was {} before", plan.to))
+        }
         other => unwell(
             plan,
             "not-as-backed-up",

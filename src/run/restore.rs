@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::scribe::{here, well};
-use super::{Scribe, Trouble, job};
+use super::{Scribe, Trouble, job, onward};
 use crate::backup::restore::script::{self, BESIDE, Looked};
 use crate::backup::restore::source::Source;
-use crate::backup::restore::{open_list, read_sums};
+use crate::backup::restore::{open_list, pairs, read_sums};
 use crate::backup::{Folder, allowed, sums};
 use crate::event::Failure;
+use crate::facts::kubernetes::List;
+use crate::facts::{Facts, Known, claims, volumes};
 use crate::form;
 use crate::jobs::Timer;
 use crate::plan::{PutBack, Restore, RestorePart, Step};
@@ -43,7 +45,8 @@ pub(super) async fn carry<R: Remote>(
             for put in &what.folders {
                 unpack(remote, put, folder, scribe).await?;
             }
-            Ok(())
+            // It took its time, and k3s went on.
+            same_claims(remote, what, scribe).await
         }
         RestorePart::Swap => swap(remote, what, step, place, scribe).await,
     }
@@ -56,28 +59,72 @@ async fn look<R: Remote>(
     place: job::Place<'_>,
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
-    let ask = script::look(&what.folders);
+    let mut folders = what.folders.clone();
+    // It is renamed as well, and needs no room.
+    folders
+        .extend(what.onto.iter().map(|onto| PutBack { folder: onto.server.clone(), ..PutBack::default() }));
+    let ask = script::look(&folders);
     let output = well(&ask, scribe.repeat(remote, &ask).await?)?;
-    let looked = Looked::read(&output.text(), what.folders.len())
+    let looked = Looked::read(&output.text(), folders.len())
         .map_err(|why| failed("strange-answer", printable(&why).chars().take(200).collect::<String>()))?;
-    match refusal(what, &looked, place.cluster) {
+    match refusal(what, &folders, &looked, place.cluster) {
         Some(failure) => Err(Trouble::Failed(failure)),
-        None => Ok(()),
+        None => same_claims(remote, what, scribe).await,
     }
 }
 
+/// Whether each claim of another cluster still has the volume and the folder that the plan says. One that has not would get its data into a
+/// folder that nobody reads.
+async fn same_claims<R: Remote>(remote: &R, what: &Restore, scribe: &mut Scribe<'_>) -> Result<(), Trouble> {
+    if what.onto.is_none() {
+        return Ok(());
+    }
+    let ask = onward::objects("persistentvolumes,persistentvolumeclaims");
+    let output = well(&ask, scribe.repeat(remote, &ask).await?)?;
+    let strange =
+        |why: String| failed("strange-answer", printable(&why).chars().take(200).collect::<String>());
+    let list = List::read(&output.text()).map_err(strange)?;
+    let facts = Facts {
+        claims: Known::Is(claims::read(&list).map_err(strange)?),
+        volumes: Known::Is(volumes::read(&list).map_err(strange)?),
+        ..Facts::default()
+    };
+    let live = pairs::live(&facts).map_err(Trouble::Failed)?;
+    for put in &what.folders {
+        let Some(into) = &put.into else { continue };
+        let now = live.get(&into.to_string());
+        let same = now.is_some_and(|now| now.claimed == *into && now.folder.as_ref() == Ok(&put.folder));
+        if !same {
+            let is = match now.map(|now| &now.folder) {
+                None => "is not there any more".to_owned(),
+                Some(Err(why)) => why.clone(),
+                Some(Ok(folder)) => {
+                    format!("is bound to {} in {folder}", now.map_or("", |now| &now.claimed.volume))
+                }
+            };
+            let said = format!(
+                "claim {into} {is}, and this was planned for volume {} in {}. What is live was not touched; plan anew: fleet restore",
+                into.volume, put.folder
+            );
+            return Err(failed("claim-changed", said));
+        }
+    }
+    Ok(())
+}
+
 /// Why the host must not be touched, if there is a reason.
-fn refusal(what: &Restore, looked: &Looked, cluster: &str) -> Option<Failure> {
+fn refusal(what: &Restore, folders: &[PutBack], looked: &Looked, cluster: &str) -> Option<Failure> {
     let no = |cause: &str, said: String| {
         let said = format!("{}; nothing was changed", printable(&said));
         Some(Failure::new(cause, said).read("docs/restore.md#refusals"))
     };
     if let Some(machine) = what.machine_id.as_ref().filter(|machine| **machine != looked.machine) {
         let is = &looked.machine;
-        return no(
-            "other-machine",
-            format!("the backup is one of machine {machine}, and {cluster} is now machine {is:?}"),
-        );
+        let of = if what.onto.is_some() { "this was planned for" } else { "the backup is one of" };
+        return no("other-machine", format!("{of} machine {machine}, and {cluster} is now machine {is:?}"));
+    }
+    if what.onto.is_some() && looked.k3s.is_empty() {
+        return no("no-k3s", format!("{cluster} has no k3s that could be stopped and started"));
     }
     if let Some(k3s) = what.k3s.as_ref().filter(|k3s| **k3s != looked.k3s) {
         return no(
@@ -89,7 +136,7 @@ fn refusal(what: &Restore, looked: &Looked, cluster: &str) -> Option<Failure> {
         );
     }
     let mut needed: BTreeMap<&str, (u64, u64, &script::Place, &str)> = BTreeMap::new();
-    for (put, at) in what.folders.iter().zip(&looked.folders) {
+    for (put, at) in folders.iter().zip(&looked.folders) {
         match at {
             Err(why) => return no("not-to-be-swapped", format!("{}: {why}", put.folder)),
             Ok(at) => {
@@ -204,12 +251,12 @@ async fn swap<R: Remote>(
     scribe: &mut Scribe<'_>,
 ) -> Result<(), Trouble> {
     let Restore { spool, folders, .. } = what;
-    let watchdog = Timer::new(spool, &format!("restore-{}", place.run), &script::finish(place.run, folders));
+    let watchdog = Timer::new(spool, &format!("restore-{}", place.run), &script::finish(place.run, what));
     let lease = step.deadline.saturating_add(MARGIN);
     // One that an earlier process has armed may have fired already.
     let arm = watchdog.disarm().then("&&", &watchdog.arm(lease, lease.saturating_mul(2)));
     scribe.demand(remote, &arm).await?;
-    let swapped = job::carry(remote, step, &script::swap(place.run, folders), place, scribe).await;
+    let swapped = job::carry(remote, step, &script::swap(place.run, what), place, scribe).await;
     if let Err(Trouble::InDoubt(failure)) = swapped {
         let said = format!(
             "{}; {} s after it was begun the host's own watchdog finishes it and starts k3s",
@@ -225,7 +272,9 @@ async fn swap<R: Remote>(
         return Err(failed(&failure.cause, format!("{alarm}. {}", failure.message)));
     }
     // What a dead run had held of the cluster that is gone now is in no record any more: the backup's plan has its own.
-    scribe.demand(remote, &truce::timer(spool, &[]).disarm()).await?;
+    if what.onto.is_none() {
+        scribe.demand(remote, &truce::timer(spool, &[]).disarm()).await?;
+    }
     scribe.note(format!(
         "what was live before is kept on the host; when all is well, remove it there, as root: {}",
         script::remove(place.run, folders).line()

@@ -40,7 +40,7 @@ pub async fn until<R: Remote>(
     loop {
         let stuck = match look(remote, probe, scribe).await? {
             Progress::Reached(what) => return scribe.note(what),
-            Progress::Never(why) => return Err(failed("never-so", format!("{probe}: {why}"))),
+            Progress::Never(why) => return Err(failed("never-so", format!("{probe}: {why}"), None)),
             Progress::NotYet(stuck) => stuck,
         };
         let now = summary(&stuck);
@@ -51,12 +51,14 @@ pub async fn until<R: Remote>(
         cure(remote, &stuck, &allowed, &mut used, scribe).await?;
         if let Some(hopeless) = stuck.iter().find(|stuck| stuck.terminal && hopeless(stuck, &allowed, &used))
         {
-            return Err(failed("terminal-state", format!("waiting will not help: {hopeless}")));
+            let said = format!("waiting will not help: {hopeless}");
+            return Err(failed("terminal-state", said, remedies::known(hopeless)));
         }
         let left = ends.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let why = format!("not so within {} minutes: {probe}; in the way: {told}", minutes(deadline));
-            return Err(failed("wait-deadline", why));
+            let root = stuck.iter().find(|stuck| !remedies::waits(stuck));
+            return Err(failed("wait-deadline", why, root.and_then(remedies::known)));
         }
         tokio::time::sleep(pause.min(left)).await;
         pause = pause.mul_f32(1.5).min(LONGEST_PAUSE);
@@ -128,8 +130,10 @@ fn key(remedy: &Remedy, stuck: &Stuck) -> (&'static str, String) {
     (remedy.id, format!("{} {}/{}", stuck.kind, stuck.namespace, stuck.name))
 }
 
+/// What is ill by itself comes before what only waits for it.
 fn summary(stuck: &[Stuck]) -> String {
-    let mut named: Vec<String> = stuck.iter().take(NAMED).map(ToString::to_string).collect();
+    let (waiting, ill): (Vec<&Stuck>, Vec<&Stuck>) = stuck.iter().partition(|stuck| remedies::waits(stuck));
+    let mut named: Vec<String> = ill.iter().chain(&waiting).take(NAMED).map(ToString::to_string).collect();
     if stuck.len() > NAMED {
         named.push(format!("and {} more", stuck.len() - NAMED));
     }
@@ -141,8 +145,9 @@ const fn minutes(duration: Duration) -> u64 {
     duration.as_secs() / 60
 }
 
-fn failed(cause: &str, message: String) -> Trouble {
-    Trouble::Failed(Failure::new(cause, message).read("docs/operating.md#when-waiting-fails"))
+fn failed(cause: &str, message: String, known: Option<&Remedy>) -> Trouble {
+    let page = known.map_or_else(|| "docs/operating.md#when-waiting-fails".to_owned(), Remedy::page);
+    Trouble::Failed(Failure::new(cause, message).read(page))
 }
 
 #[cfg(test)]
@@ -175,6 +180,19 @@ mod tests {
         ) -> Result<Output, RemoteError> {
             Err(RemoteError::Deadline(command.time_allowed()))
         }
+    }
+
+    #[test]
+    fn what_is_ill_is_named_before_whatever_waits_for_it() {
+        let waits = |name: &str| {
+            let message = "dependency 'flux-system/core' is not ready";
+            crate::remedies::tests::stuck("Kustomization", "flux-system", name, message)
+        };
+        let mut stuck: Vec<Stuck> = (1..=6).map(|number| waits(&format!("app-{number}"))).collect();
+        stuck.push(crate::remedies::tests::stuck("Kustomization", "flux-system", "core", "it is ill"));
+        let said = summary(&stuck);
+        assert!(said.starts_with("Kustomization flux-system/core: it is ill; "), "{said}");
+        assert!(said.ends_with("app-4: dependency 'flux-system/core' is not ready; and 2 more"), "{said}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! A cap on the bytes per second of all bulk streams of a run together.
 //!
-//! It is held where bytes come off the wire, not where a stream's sink takes them: a channel that is read slowly would stop its whole
+//! What is sent is held to it where it is read ([`Measured`]). What comes is held to it where bytes come off the wire, not where a stream's sink takes them: a channel that is read slowly would stop its whole
 //! connection, other commands and keepalives with it (libraries 1.5). A wire that is read slowly slows the host down by TCP, and what
 //! else it sends stands in the same queue, which [`Bandwidth::window`] keeps short.
 
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// What was not used in so much time may be caught up with.
@@ -85,6 +86,46 @@ impl Meter {
     }
 }
 
+/// What is sent to a host, held to the cap where it is read.
+pub(super) struct Measured<'a> {
+    source: &'a mut (dyn AsyncRead + Unpin + Send),
+    bandwidth: Option<Arc<Bandwidth>>,
+    rest: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a> Measured<'a> {
+    /// The source, held back where there is a cap.
+    pub(super) const fn new(
+        source: &'a mut (dyn AsyncRead + Unpin + Send),
+        bandwidth: Option<Arc<Bandwidth>>,
+    ) -> Self {
+        Self { source, bandwidth, rest: None }
+    }
+}
+
+impl AsyncRead for Measured<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if let Some(rest) = &mut self.rest {
+            ready!(rest.as_mut().poll(cx));
+            self.rest = None;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.source).poll_read(cx, buffer))?;
+        let bytes = buffer.filled().len().saturating_sub(before);
+        if let Some(bandwidth) = &self.bandwidth {
+            let until = bandwidth.take(bytes);
+            if until > Instant::now() {
+                self.rest = Some(Box::pin(sleep_until(until)));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// One bulk stream on a connection, until dropped.
 #[derive(Debug)]
 pub(super) struct Bulk(Arc<AtomicUsize>);
@@ -138,6 +179,20 @@ mod tests {
             let least = 10.0 * f64::from(u32::try_from(wires).unwrap());
             assert!((least - 0.3..least + 0.3).contains(&took), "{wires} wires: {took} s");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_is_held_to_the_same_cap() {
+        let bandwidth = Arc::new(Bandwidth::new(1_000_000));
+        let began = Instant::now();
+        let bytes = vec![7; 5_000_000];
+        for cap in [None, Some(bandwidth)] {
+            let (mut source, mut sent) = (&bytes[..], Vec::new());
+            Measured::new(&mut source, cap).read_to_end(&mut sent).await.unwrap();
+            assert!(sent == bytes);
+        }
+        let took = began.elapsed().as_secs_f64();
+        assert!((4.7..5.3).contains(&took), "{took} s");
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::bandwidth::Bulk;
+use super::bandwidth::{Bulk, Measured};
 use super::exec::{self, Take};
 use super::frame::Frame;
 use super::jump::Seat;
@@ -177,17 +177,20 @@ impl Remote for Session {
         exec::run(channel, command, &frame, (None, Take::Pass(sink)), &line.told, &line.orphans).await
     }
 
-    /// The source is read where the channel is written, as fast as the host takes it.
+    /// The source is read where the channel is written, as fast as the host takes it and the cap allows. It waits for its turn as
+    /// [`Remote::stream`] does.
     async fn send(
         &self,
         command: &Command,
         source: &mut (dyn AsyncRead + Unpin + Send),
         log: &mut (dyn Write + Send),
     ) -> Result<Output, RemoteError> {
+        let _turn = self.turn().await;
         let (line, channel) = self.open().await?;
         let frame = Frame::new(line.root.rights(&line).await?, command.line());
         let log = if command.is_sensitive() { None } else { Some(log) };
-        let both = (Some(source), Take::Keep(log));
+        let mut source = Measured::new(source, self.network.bandwidth());
+        let both = (Some(&mut source as &mut (dyn AsyncRead + Unpin + Send)), Take::Keep(log));
         exec::run(channel, command, &frame, both, &line.told, &line.orphans).await
     }
 

@@ -93,6 +93,11 @@ impl Network {
         jump
     }
 
+    /// What bulk streams are held to.
+    pub(super) fn bandwidth(&self) -> Option<Arc<Bandwidth>> {
+        self.bandwidth.clone()
+    }
+
     /// Waits for a turn among the bulk streams; `None` where they are not limited.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         // Nobody closes the semaphore.

@@ -1,7 +1,8 @@
-//! A backup put back on the host that it was made of: the plan, which is made of the backup alone, and what is sent to the host.
+//! A backup put back on the host that it was made of: the plan, which is made of the backup alone, and what is sent to the host. And which
+//! claims of another cluster its volumes' data goes into ([`pairs`]); the plan of that is `planner`'s, since it needs facts.
 //!
-//! Nothing here asks the cluster: it may be what is broken. In reading order: [`Saved`], [`mod@plan`], [`script`], [`source`]. How it goes and
-//! why is told in `docs/restore.md`.
+//! Nothing here asks the cluster: it may be what is broken. In reading order: [`Saved`], [`mod@plan`], [`script`], [`source`], [`pairs`]. How it
+//! goes and why is told in `docs/restore.md`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,6 +19,7 @@ use crate::plan::{
     self, Action, Class, Plan, Probe, Prove, PutBack, Redo, Restore, RestorePart, Step, Truce,
 };
 
+pub mod pairs;
 pub mod script;
 pub mod source;
 
@@ -82,7 +84,9 @@ impl Saved {
         Ok(Self { manifest, plan, sizes })
     }
 
-    fn put_back(&self, what: &What, folder: &str) -> PutBack {
+    /// What of it goes into a folder.
+    #[must_use]
+    pub fn put_back(&self, what: &What, folder: &str) -> PutBack {
         let stem = what.stem();
         let (bytes, entries) = self.sizes.get(&stem).copied().unwrap_or_default();
         let claim = match what {
@@ -92,7 +96,7 @@ impl Saved {
             _ => String::new(),
         };
         let bytes = bytes.saturating_add(entries.saturating_mul(ENTRY));
-        PutBack { stem, claim, folder: folder.to_owned(), bytes, entries }
+        PutBack { stem, claim, folder: folder.to_owned(), bytes, entries, into: None }
     }
 
     /// k3s' own folder and those of the volumes.
@@ -109,15 +113,7 @@ impl Saved {
         let volumes = self.manifest.parts.iter().filter(|part| matches!(part.what, What::Volume(_)));
         let mut folders = vec![self.put_back(&server.what, &server.folder)];
         folders.extend(volumes.map(|part| self.put_back(&part.what, &part.folder)));
-        for folder in &folders {
-            let inside = |other: &PutBack| {
-                other.folder == folder.folder || other.folder.starts_with(&format!("{}/", folder.folder))
-            };
-            if folders.iter().filter(|other| inside(other)).count() != 1 {
-                let said = format!("{} holds another folder of the backup", folder.folder);
-                return Err(refused("folders-within-folders", &said));
-            }
-        }
+        apart(&folders)?;
         Ok(folders)
     }
 
@@ -131,39 +127,31 @@ impl Saved {
     }
 }
 
+/// None of these lies in another: they are swapped one by one.
+pub fn apart(folders: &[PutBack]) -> Result<(), Failure> {
+    for folder in folders {
+        let inside = |other: &PutBack| {
+            other.folder == folder.folder || other.folder.starts_with(&format!("{}/", folder.folder))
+        };
+        if folders.iter().filter(|other| inside(other)).count() != 1 {
+            let said = format!("{} holds another folder that is written to", folder.folder);
+            return Err(refused("folders-within-folders", &said));
+        }
+    }
+    Ok(())
+}
+
 /// The plan that puts this backup back on the cluster of which it was made. `any_k3s`: the operator takes whichever k3s the host has.
 pub fn plan(saved: &Saved, cluster: &Cluster, any_k3s: bool) -> Result<Plan, Failure> {
     let Saved { manifest, plan: made_for, .. } = saved;
     if manifest.cluster != cluster.name || made_for.cluster != cluster.name {
-        let said = format!(
-            "it is one of {}, and this fleet puts a backup back only where it was made",
-            manifest.cluster
-        );
+        let said = format!("it is one of {}, and lies in the folder of {}", manifest.cluster, cluster.name);
         return Err(refused("backup-of-another", &said));
     }
     let folders = saved.folders(cluster)?;
     let version = made_for.from;
     let k3s = Some(manifest.k3s.clone()).filter(|k3s| !any_k3s && !k3s.is_empty());
     let notes = notes(saved, &folders);
-    Ok(Plan {
-        schema: plan::SCHEMA,
-        cluster: cluster.name.clone(),
-        migration: MIGRATION.to_owned(),
-        from: version,
-        to: version,
-        apps: made_for.apps.clone(),
-        steps: steps(saved, cluster, folders, k3s),
-        notes,
-        rest: Vec::new(),
-        fingerprint: made_for.fingerprint.clone(),
-    })
-}
-
-fn steps(saved: &Saved, cluster: &Cluster, folders: Vec<PutBack>, k3s: Option<String>) -> Vec<Step> {
-    let bytes = folders.iter().fold(0, |sum: u64, folder| sum.saturating_add(folder.bytes));
-    let there = Duration::from_secs(bytes.div_ceil(50_000_000));
-    let proof = Duration::from_secs(bytes.div_ceil(100_000_000) + 10);
-    let volumes = saved.manifest.volumes().map(|volume| volume.volume.clone()).collect();
     let restore = Restore {
         part: RestorePart::Look,
         backup: saved.manifest.id.clone(),
@@ -171,16 +159,47 @@ fn steps(saved: &Saved, cluster: &Cluster, folders: Vec<PutBack>, k3s: Option<St
         machine_id: saved.plan.fingerprint.get("machine id").filter(|id| !id.is_empty()).cloned(),
         k3s,
         folders,
+        onto: None,
     };
+    let mut steps = steps(saved, &restore);
+    steps.push(
+        Step::new(
+            "truce/give-back",
+            "Give back what was held when the backup was made, as it was found then",
+            Class::Repeatable,
+            Action::GiveBack(saved.truce()),
+        )
+        .takes(Duration::from_secs(15), Duration::from_secs(600)),
+    );
+    Ok(Plan {
+        schema: plan::SCHEMA,
+        cluster: cluster.name.clone(),
+        migration: MIGRATION.to_owned(),
+        from: version,
+        to: version,
+        apps: made_for.apps.clone(),
+        steps,
+        notes,
+        rest: Vec::new(),
+        fingerprint: made_for.fingerprint.clone(),
+    })
+}
+
+/// The steps of the restore itself, whatever is held around them.
+#[must_use]
+pub fn steps(saved: &Saved, restore: &Restore) -> Vec<Step> {
+    let bytes = bytes(&restore.folders);
+    let there = Duration::from_secs(bytes.div_ceil(50_000_000));
+    let proof = Duration::from_secs(bytes.div_ceil(100_000_000) + 10);
+    let volumes = saved.manifest.volumes().map(|volume| volume.volume.clone()).collect();
     let part = |part| Action::Restore(Restore { part, ..restore.clone() });
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let look = match restore.onto {
+        None => "Look whether it is the same machine, with the same k3s, and has room",
+        Some(_) => "Look whether its claims are as they were when this was planned, and it has room",
+    };
     vec![
-        Step::new(
-            "restore/look",
-            "Look whether it is the same machine, with the same k3s, and has room",
-            Class::ReadOnly,
-            part(RestorePart::Look),
-        ),
+        Step::new("restore/look", look, Class::ReadOnly, part(RestorePart::Look)),
         Step::new(
             "restore/prove",
             "Read the whole backup and compare it with the host's hashes of then",
@@ -212,20 +231,19 @@ fn steps(saved: &Saved, cluster: &Cluster, folders: Vec<PutBack>, k3s: Option<St
             Action::WaitUntil { probe: Probe::ClusterReady, remedies: Vec::new() },
         )
         .takes(Duration::from_secs(90), minutes(20)),
-        Step::new(
-            "truce/give-back",
-            "Give back what was held when the backup was made, as it was found then",
-            Class::Repeatable,
-            Action::GiveBack(saved.truce()),
-        )
-        .takes(Duration::from_secs(15), minutes(10)),
     ]
+}
+
+/// What is unpacked, at most.
+#[must_use]
+pub fn bytes(folders: &[PutBack]) -> u64 {
+    folders.iter().fold(0, |sum: u64, folder| sum.saturating_add(folder.bytes))
 }
 
 /// What an operator must know before he says yes.
 fn notes(saved: &Saved, folders: &[PutBack]) -> Vec<String> {
     let Saved { manifest, plan, .. } = saved;
-    let bytes = folders.iter().fold(0, |sum: u64, folder| sum.saturating_add(folder.bytes));
+    let bytes = bytes(folders);
     vec![
         format!(
             "lost is whatever was written on the cluster after {}: files, mails, accounts, settings, secrets that were made since. What that \
@@ -256,6 +274,8 @@ pub fn open_list(folder: &Folder, file: &str) -> io::Result<impl io::BufRead + u
     Ok(BufReader::new(zstd::stream::read::Decoder::new(File::open(folder.path().join(file))?)?))
 }
 
-fn refused(cause: &str, said: &str) -> Failure {
+/// Why it is not done.
+#[must_use]
+pub fn refused(cause: &str, said: &str) -> Failure {
     Failure::new(cause, format!("this backup cannot be put back: {said}")).read(READ)
 }

@@ -3,7 +3,7 @@
 //! Each folder `X` has, besides, `X.fleet-restore` (what was unpacked) and `X.fleet-before-<run>` (what was live). Which of the three are
 //! there tells how far the swap has come, so it can be taken up anywhere.
 
-use crate::plan::PutBack;
+use crate::plan::{PutBack, Restore};
 use crate::remote::Command;
 
 /// What is unpacked for a folder, until it is swapped in.
@@ -31,20 +31,29 @@ done
 echo "restore end"
 "#;
 
-/// `$1` the mode, `$2` the run's id, then the folders, k3s' own first. `swap` does all of it; `finish`, for the host's watchdog, only what was
-/// begun, and starts k3s in any case.
+/// `$1` the mode, `$2` the run's id, `$3` whether k3s' own folder is swapped too, `$4` that folder, then all that are swapped, it first. `swap` does all
+/// of it; `finish`, for the host's watchdog, only what was begun, and starts k3s in any case.
+///
+/// A folder of k3s that is not swapped goes away as `X.fleet-hidden` and comes back the same.
 ///
 /// k3s' own folder goes away first and comes last: a k3s that is started in between, by a reboot, finds no cluster, so no container of the
 /// wrong state writes to a volume of the right one. What it makes anew is put aside as a stray. Where a rename fails, all are taken back. k3s
 /// is never started without its folder. Two of these take turns.
 const SWAP: &str = r#"
-mode=$1 id=$2 server=$3
-shift 2
+mode=$1 id=$2 own=$3 server=$4
+shift 4
+hidden=$server.fleet-hidden
 start() { [ -d "$server" ] && systemctl start k3s; }
 no() { echo "$1" >&2; start; exit 1; }
+begun() {
+    [ ! -d "$hidden" ] || return 0
+    for x do [ ! -e "$x.fleet-before-$id" ] || return 0; done
+    return 1
+}
 exec 9<"${server%/*}" && flock -w 600 9 || no "another swap is under way"
-[ "$mode" = swap ] || [ -e "$server.fleet-before-$id" ] || { start; exit; }
+[ "$mode" = swap ] || begun "$@" || { start; exit; }
 left=''
+[ ! -d "$hidden" ] || left=1
 for x do
     if [ -d "$x.fleet-restore" ]; then left=1
     elif [ ! -d "$x.fleet-before-$id" ] || [ ! -d "$x" ]; then no "$x.fleet-restore is not there: nothing was changed"; fi
@@ -52,24 +61,30 @@ done
 [ -n "$left" ] || { start; exit; }
 systemctl stop k3s && k3s-killall.sh </dev/null || no "k3s could not be stopped: nothing was changed"
 case $(systemctl is-active k3s) in inactive | failed) ;; *) no "k3s runs though it was stopped: nothing was changed" ;; esac
+stray() {
+    [ -e "$1" ] || return 0
+    n=1
+    while [ -e "$1.fleet-stray-$n-$id" ]; do n=$((n + 1)); done
+    mv -T -- "$1" "$1.fleet-stray-$n-$id"
+}
 aside() {
     [ -d "$1.fleet-restore" ] || return 0
-    if [ ! -e "$1.fleet-before-$id" ]; then
-        [ -e "$1" ] || mkdir -- "$1" || return 1
-        mv -T -- "$1" "$1.fleet-before-$id"
-    elif [ -e "$1" ]; then
-        n=1
-        while [ -e "$1.fleet-stray-$n-$id" ]; do n=$((n + 1)); done
-        mv -T -- "$1" "$1.fleet-stray-$n-$id"
-    fi
+    if [ -e "$1.fleet-before-$id" ]; then stray "$1"; return; fi
+    [ -e "$1" ] || mkdir -- "$1" || return 1
+    mv -T -- "$1" "$1.fleet-before-$id"
 }
 into() { [ ! -d "$1.fleet-restore" ] || mv -T -- "$1.fleet-restore" "$1"; }
+hide() { if [ "$own" = own ]; then aside "$server"; else [ -d "$hidden" ] || mv -T -- "$server" "$hidden"; fi; }
+show() {
+    if [ "$own" = own ]; then into "$server"; return; fi
+    [ ! -d "$hidden" ] || { stray "$server" && mv -T -- "$hidden" "$server"; }
+}
 swap() {
-    aside "$server" || return 1
+    hide || return 1
     for x do
         [ "$x" = "$server" ] || { aside "$x" && into "$x"; } || return 1
     done
-    into "$server"
+    show
 }
 back() {
     for x do
@@ -77,6 +92,7 @@ back() {
         [ -e "$x.fleet-restore" ] || mv -T -- "$x" "$x.fleet-restore"
         [ -e "$x" ] || mv -T -- "$x.fleet-before-$id" "$x"
     done
+    [ "$own" = own ] || show
 }
 swap "$@" || { back "$@"; no "not every folder could be swapped; those that were are taken back"; }
 sync
@@ -111,19 +127,24 @@ pub fn is_beside(folder: &str) -> Command {
 
 /// Swaps all folders, with k3s stopped meanwhile. Done twice it is done once, and what was begun is finished.
 #[must_use]
-pub fn swap(run: &str, folders: &[PutBack]) -> Command {
-    mode("swap", run, folders)
+pub fn swap(run: &str, what: &Restore) -> Command {
+    mode("swap", run, what)
 }
 
 /// Finishes a swap that was begun, and starts k3s. Harmless where none was begun.
 #[must_use]
-pub fn finish(run: &str, folders: &[PutBack]) -> Command {
-    mode("finish", run, folders)
+pub fn finish(run: &str, what: &Restore) -> Command {
+    mode("finish", run, what)
 }
 
-fn mode(mode: &'static str, run: &str, folders: &[PutBack]) -> Command {
-    let folders = folders.iter().map(|put| &put.folder);
-    Command::new("sh -c").arg(SWAP).arg("fleet-restore-swap").arg(mode).arg(run).args(folders)
+fn mode(mode: &'static str, run: &str, what: &Restore) -> Command {
+    let folders = what.folders.iter().map(|put| put.folder.as_str());
+    let (own, server) = match &what.onto {
+        Some(onto) => ("other", Some(onto.server.as_str())),
+        None => ("own", folders.clone().next()),
+    };
+    let command = Command::new("sh -c").arg(SWAP).arg("fleet-restore-swap").arg(mode).arg(run).arg(own);
+    command.args(server.into_iter().chain(folders))
 }
 
 /// Removes for good what was live before. For an operator to type, when all is well.

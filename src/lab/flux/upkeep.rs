@@ -15,7 +15,7 @@ use crate::lab::volumes;
 pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &World<'_>) {
     namespaces(store);
     workloads(store, world);
-    volumes::look(store, world.storage, &world.spec.name);
+    volumes::look(store, world.storage, world.spec);
     if world.has(&Fault::SecretsConflict) && !controllers.conflict_spent {
         conflict(controllers, store);
     }

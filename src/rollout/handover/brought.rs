@@ -129,6 +129,10 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
                     "its plan.json runs a script on the machine that made it, which another does not take over",
                 ));
             }
+            // Nor does it tell a person what to type.
+            Action::Ask(_) => {
+                return Err(failed("its plan.json asks for what a person does: begin that anew"));
+            }
             _ => true,
         };
         if !fits {

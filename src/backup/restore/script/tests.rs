@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use super::*;
+use crate::plan::{Onto, RestorePart};
 
 const RUN: &str = "20261122T101500Z-abcd";
 
@@ -67,10 +68,23 @@ esac"#,
                 stem: (*name).into(),
                 claim: String::new(),
                 folder: self.path(name).display().to_string(),
-                bytes: 0,
-                entries: 0,
+                ..PutBack::default()
             })
             .collect()
+    }
+
+    /// All of them, or the volumes alone.
+    fn restore(&self, own: bool) -> Restore {
+        let server = self.path("server").display().to_string();
+        Restore {
+            part: RestorePart::Swap,
+            backup: String::new(),
+            spool: String::new(),
+            machine_id: None,
+            k3s: None,
+            folders: self.folders().split_off(usize::from(!own)),
+            onto: (!own).then(|| Onto { of: "oak".into(), server }),
+        }
     }
 
     fn run(&self, command: &Command, at: At) -> Output {
@@ -99,15 +113,20 @@ esac"#,
     }
 
     #[track_caller]
-    fn is_swapped(&self, about: &str) {
-        for name in ["server", "one", "two"] {
+    fn is_swapped(&self, own: bool, about: &str) {
+        let all = ["server", "one", "two"];
+        if !own {
+            assert!(self.has("server", "old") && !self.has("server", "stray"), "{about}: k3s keeps its own");
+            assert!(!self.path("server.fleet-hidden").exists(), "{about}");
+        }
+        for name in all.into_iter().skip(usize::from(!own)) {
             assert!(
                 self.has(name, "new") && !self.has(name, "old") && !self.has(name, "stray"),
                 "{about}: {name}"
             );
             assert!(!self.path(&format!("{name}{BESIDE}")).exists(), "{about}: {name}");
         }
-        for name in ["server", "one"] {
+        for name in all.into_iter().take(2).skip(usize::from(!own)) {
             assert!(self.has(&format!("{name}{BEFORE}{RUN}"), "old"), "{about}: {name} is kept");
         }
         assert_eq!(fs::read_to_string(self.path("k3s")).unwrap(), "active\n", "{about}");
@@ -125,15 +144,24 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_swap_that_dies_at_any_rename_is_brought_to_its_end_though_k3s_was_started_in_between() {
+    dies_at_any_rename(true);
+}
+
+#[test]
+fn so_is_one_of_volumes_alone_and_k3s_finds_its_own_folder_again() {
+    dies_at_any_rename(false);
+}
+
+fn dies_at_any_rename(own: bool) {
     let mut died = 0;
     for number in 1..10 {
         for at in [At::Dies(number), At::DiesAfter(number)] {
             for boots in [false, true] {
                 let host = Host::new();
-                let (swap, finish) = (swap(RUN, &host.folders()), finish(RUN, &host.folders()));
-                let about = format!("{at:?}, starts {boots}");
+                let (swap, finish) = (swap(RUN, &host.restore(own)), finish(RUN, &host.restore(own)));
+                let about = format!("{at:?}, starts {boots}, own {own}");
                 if host.run(&swap, at).status.success() {
-                    host.is_swapped(&about);
+                    host.is_swapped(own, &about);
                     continue;
                 }
                 died += 1;
@@ -142,16 +170,18 @@ fn a_swap_that_dies_at_any_rename_is_brought_to_its_end_though_k3s_was_started_i
                     host.run(&Command::new("systemctl start k3s"), At::Never);
                 }
                 // The watchdog finishes what was begun; a resume does all of it.
-                let begun = host.path(&format!("server{BEFORE}{RUN}")).exists();
+                let first =
+                    if own { format!("server{BEFORE}{RUN}") } else { "server.fleet-hidden".to_owned() };
+                let begun = host.path(&first).exists();
                 assert!(host.run(&finish, At::Never).status.success(), "{about}");
                 assert!(begun || host.has("server", "old"), "{about}: nothing is begun by the watchdog");
                 assert!(host.run(&swap, At::Never).status.success(), "{about}");
-                host.is_swapped(&about);
+                host.is_swapped(own, &about);
                 // Once more changes nothing.
                 let names_now = names(host.folder.path());
                 assert!(host.run(&swap, At::Never).status.success(), "{about}");
                 assert_eq!(names(host.folder.path()), names_now);
-                host.is_swapped(&about);
+                host.is_swapped(own, &about);
             }
         }
     }
@@ -160,17 +190,18 @@ fn a_swap_that_dies_at_any_rename_is_brought_to_its_end_though_k3s_was_started_i
 
 #[test]
 fn a_rename_that_fails_takes_all_of_them_back() {
-    for number in 1..7 {
+    for (own, number) in (1..7).map(|number| (true, number)).chain((1..6).map(|number| (false, number))) {
         let host = Host::new();
-        let output = host.run(&swap(RUN, &host.folders()), At::Fails(number));
-        assert!(!output.status.success(), "{number}");
-        assert!(host.has("server", "old") && host.has("one", "old") && !host.has("two", "new"), "{number}");
+        let about = format!("own {own}, {number}");
+        let output = host.run(&swap(RUN, &host.restore(own)), At::Fails(number));
+        assert!(!output.status.success(), "{about}");
+        assert!(host.has("server", "old") && host.has("one", "old") && !host.has("two", "new"), "{about}");
         for name in ["server", "one", "two"] {
-            assert!(host.has(&format!("{name}{BESIDE}"), "new"), "{number}: {name}");
+            assert!(host.has(&format!("{name}{BESIDE}"), "new"), "{about}: {name}");
         }
-        assert_eq!(fs::read_to_string(host.path("k3s")).unwrap(), "active\n", "{number}");
-        assert!(host.run(&swap(RUN, &host.folders()), At::Never).status.success(), "{number}");
-        host.is_swapped(&format!("after {number}"));
+        assert_eq!(fs::read_to_string(host.path("k3s")).unwrap(), "active\n", "{about}");
+        assert!(host.run(&swap(RUN, &host.restore(own)), At::Never).status.success(), "{about}");
+        host.is_swapped(own, &format!("after {about}"));
     }
 }
 
@@ -179,14 +210,14 @@ fn nothing_is_stopped_where_something_was_not_unpacked_or_k3s_goes_on_running() 
     let host = Host::new();
     fs::remove_dir_all(host.path(&format!("one{BESIDE}"))).unwrap();
     host.program("k3s-killall.sh", "echo killed >>\"${0%/*}/../killed\"");
-    assert!(!host.run(&swap(RUN, &host.folders()), At::Never).status.success());
+    assert!(!host.run(&swap(RUN, &host.restore(true)), At::Never).status.success());
     assert!(!host.path("killed").exists() && host.has("server", "old"));
     assert_eq!(fs::read_to_string(host.path("k3s")).unwrap(), "active\n");
     assert!(!names(host.folder.path()).iter().any(|name| name.contains(BEFORE)));
 
     let host = Host::new();
     host.program("k3s-killall.sh", "echo active >\"${0%/*}/../k3s\"");
-    assert!(!host.run(&swap(RUN, &host.folders()), At::Never).status.success());
+    assert!(!host.run(&swap(RUN, &host.restore(true)), At::Never).status.success());
     assert!(host.has("server", "old") && host.has("one", "old"));
 }
 
