@@ -91,8 +91,17 @@ fn fleet(lab: &Lab, words: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What is sent through a real kubectl by another test, `tests/claims.rs` or `tests/rungs.rs`.
-const ELSEWHERE: [&str; 4] = ["run/claim", "run/disown.rs", "run/namespaces.rs", "migrations/mod.rs"];
+/// What is sent through a real kubectl by another test, `tests/aftermath.rs`, `tests/claims.rs` or `tests/rungs.rs`.
+const ELSEWHERE: [&str; 8] = [
+    "facts/old_names.rs",
+    "run/claim",
+    "run/cleanup.rs",
+    "run/disown.rs",
+    "run/namespaces.rs",
+    "run/stop.rs",
+    "migrations/mod.rs",
+    "migrations/to_0_8.rs",
+];
 /// What no API server answers alone: a program in a container is started by the node, which the lab has not.
 const OF_THE_NODE: &str = "exec";
 

@@ -41,6 +41,12 @@ fn cluster() -> Cluster {
     Cluster { directory: Some("stackspin/clusters/acme".into()), ..Cluster::new("acme", "203.0.113.7") }
 }
 
+/// The version that a case is planned for.
+fn target(case: &Path) -> Version {
+    let name = case.file_name().unwrap().to_str().unwrap();
+    if name.starts_with("to-0.8") { Version::V0_8 } else { Version::V0_7 }
+}
+
 fn said(planned: &Planned) -> String {
     match planned {
         Planned::Plan(plan) => plan_text(plan),
@@ -55,7 +61,7 @@ fn said(planned: &Planned) -> String {
 fn every_case_has_the_plan_that_is_written_beside_it() {
     let mut differing = Vec::new();
     for case in cases() {
-        let text = said(&planner::plan(&facts(&case), &cluster(), Version::V0_7));
+        let text = said(&planner::plan(&facts(&case), &cluster(), target(&case)));
         let expected = case.join("plan.txt");
         if std::env::var_os("FLEET_BLESS").is_some() {
             fs::write(&expected, &text).unwrap();
@@ -72,8 +78,8 @@ fn every_case_has_the_plan_that_is_written_beside_it() {
 fn the_same_facts_give_the_same_plan_and_a_stored_plan_is_the_plan() {
     for case in cases() {
         let facts = facts(&case);
-        let planned = planner::plan(&facts, &cluster(), Version::V0_7);
-        assert_eq!(planned, planner::plan(&facts, &cluster(), Version::V0_7));
+        let planned = planner::plan(&facts, &cluster(), target(&case));
+        assert_eq!(planned, planner::plan(&facts, &cluster(), target(&case)));
         if let Planned::Plan(plan) = planned {
             let json = serde_json::to_string(&plan).unwrap();
             assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), *plan);
@@ -99,17 +105,24 @@ fn must_hold(plan: &Plan) {
     let ids: BTreeSet<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids.len(), plan.steps.len(), "a step id stands twice");
 
-    if plan.migration == "to-0.6" {
-        let others = plan.steps.iter().filter(|step| step.class.changes() && step.needs_proof()).count();
-        assert_eq!(others, 0, "what is rebuilt is left as it is");
-        assert!(plan.rest.is_empty(), "its way ends there");
-        let asks = plan.steps.iter().filter(|step| matches!(step.action, Action::Ask(_))).count();
-        assert_eq!(asks, 3);
-        return;
+    match plan.to {
+        Version::V0_6 => the_old_cluster_is_left_as_it_is(plan),
+        Version::V0_7 => secrets_come_back(plan),
+        _ => nothing_goes_before_its_heir(plan),
     }
+}
 
-    // Secrets: saved before the branch is switched, put back only after the chart is gone, and the same ones.
+fn the_old_cluster_is_left_as_it_is(plan: &Plan) {
+    let others = plan.steps.iter().filter(|step| step.class.changes() && step.needs_proof()).count();
+    assert_eq!(others, 0, "what is rebuilt is left as it is");
+    assert!(plan.rest.is_empty(), "its way ends there");
+    let asks = plan.steps.iter().filter(|step| matches!(step.action, Action::Ask(_))).count();
+    assert_eq!(asks, 3);
+}
+
+fn secrets_come_back(plan: &Plan) {
     let position = |id: &str| plan.steps.iter().position(|step| step.id == id);
+    // Secrets: saved before the branch is switched, put back only after the chart is gone, and the same ones.
     let save = position("to-0.7/save-secrets").unwrap();
     let restore = position("to-0.7/restore-secrets").unwrap();
     assert!(save < position("to-0.7/switch-branch").unwrap());
@@ -123,6 +136,44 @@ fn must_hold(plan: &Plan) {
     };
     assert_eq!(saved, back);
     assert!(!saved.is_empty());
+}
+
+/// The order of the way to 0.8: what goes is copied and moved before, every bound claim of the namespaces that go is moved, and what is deleted by
+/// name is never anything that holds data.
+fn nothing_goes_before_its_heir(plan: &Plan) {
+    let position = |id: &str| plan.steps.iter().position(|step| step.id == id).expect(id);
+    let order = [
+        "fetch",
+        "copy-secrets",
+        "disown",
+        "stop",
+        "remove-namespaces",
+        "remove-source",
+        "install-stackspin",
+    ];
+    let order: Vec<usize> = order.iter().map(|id| position(&format!("to-0.8/{id}"))).collect();
+    assert!(order.is_sorted(), "{order:?}");
+    let Action::RemoveNamespaces(removed) = &plan.steps[position("to-0.8/remove-namespaces")].action else {
+        panic!("the namespaces are removed by another verb")
+    };
+    let steps = plan.steps.iter().enumerate();
+    let moved: Vec<_> = steps
+        .filter_map(|(at, step)| match &step.action {
+            Action::MoveClaim(moved) => Some((at, moved)),
+            _ => None,
+        })
+        .collect();
+    let (stopped, gone) = (position("to-0.8/stop"), position("to-0.8/remove-namespaces"));
+    assert!(moved.iter().all(|(at, _)| stopped < *at && *at < gone));
+    assert!(moved.iter().map(|(_, moved)| *moved).eq(&removed.moved));
+    for step in &plan.steps {
+        if let Action::Run(command) = &step.action {
+            let line = command.line();
+            let data =
+                ["delete --ignore-not-found secret", "persistentvolume", "namespaces oas", "customresource"];
+            assert!(!data.iter().any(|word| line.contains(word)), "{line}");
+        }
+    }
 }
 
 proptest! {
@@ -139,7 +190,8 @@ proptest! {
         suspended in any::<bool>(),
     ) {
         let cases = cases();
-        let mut facts = facts(&cases[case.index(cases.len())]);
+        let case = &cases[case.index(cases.len())];
+        let mut facts = facts(case);
         let keep = |flags: &[bool], index: usize| flags.get(index).copied().unwrap_or(true);
         if let Known::Is(list) = &mut facts.secrets {
             let mut index = 0;
@@ -163,7 +215,7 @@ proptest! {
             let mut index = 0;
             list.retain(|_| { index += 1; keep(&volumes, index) });
         }
-        if let Planned::Plan(plan) = planner::plan(&facts, &cluster(), Version::V0_7) {
+        if let Planned::Plan(plan) = planner::plan(&facts, &cluster(), target(case)) {
             must_hold(&plan);
         }
     }
@@ -207,6 +259,7 @@ fn changed(facts: &Facts, what: usize, which: usize, flag: bool) -> Facts {
         }
     }
     nights_changed(&mut facts, what, which, flag);
+    carried_changed(&mut facts, what, which);
     match (what, flag) {
         (15, _) => facts.volumes = Known::not("no answer"),
         (16, _) => facts.flux = Known::not("no answer"),
@@ -218,6 +271,25 @@ fn changed(facts: &Facts, what: usize, which: usize, flag: bool) -> Facts {
         _ => {}
     }
     facts
+}
+
+/// The same for what goes along to 0.8, or must go.
+fn carried_changed(facts: &mut Facts, what: usize, which: usize) {
+    match (what, &mut facts.overrides, &mut facts.helm_left, &mut facts.claims, &mut facts.scripts) {
+        (32, Known::Is(overrides), ..) => drop(overrides.pop()),
+        (33, _, Known::Is(left), ..) => {
+            let at = which.checked_rem(left.len()).unwrap_or(0);
+            left.iter_mut().skip(at).take(1).for_each(|object| object.name.push('x'));
+        }
+        (34, _, _, Known::Is(claims), _) => drop(claims.pop()),
+        (35, _, _, Known::Is(claims), _) => {
+            let at = which.checked_rem(claims.len()).unwrap_or(0);
+            claims.iter_mut().skip(at).take(1).for_each(|claim| claim.name.push('x'));
+        }
+        (36, .., Known::Is(scripts)) => scripts.commit = Some("1".repeat(40)),
+        (37, _, left, ..) => *left = Known::not("no answer"),
+        _ => {}
+    }
 }
 
 /// The same for what cluster and host do by themselves.
@@ -251,20 +323,21 @@ proptest! {
     #[test]
     fn where_the_steps_would_be_others_the_fingerprint_is_another(
         case in any::<prop::sample::Index>(),
-        what in 0_usize..32,
+        what in 0_usize..38,
         which in any::<usize>(),
         flag in any::<bool>(),
         path in prop::bool::weighted(0.1),
     ) {
         let cases = cases();
-        let facts = facts(&cases[case.index(cases.len())]);
-        let Planned::Plan(then) = planner::plan(&facts, &cluster(), Version::V0_7) else { return Ok(()) };
+        let case = &cases[case.index(cases.len())];
+        let facts = facts(case);
+        let Planned::Plan(then) = planner::plan(&facts, &cluster(), target(case)) else { return Ok(()) };
         let mut home = cluster();
         if path {
             home.paths.k3s_data.push_str("/other");
         }
         let facts = changed(&facts, what, which, flag);
-        let now = planner::plan(&facts, &home, Version::V0_7);
+        let now = planner::plan(&facts, &home, target(case));
         let print = fingerprint::of(&facts, &home);
         let differs = match &now {
             Planned::Plan(now) => fingerprint::work(now) != fingerprint::work(&then) || now.notes != then.notes,
@@ -286,7 +359,7 @@ proptest! {
 fn every_planned_case_keeps_the_order_too() {
     let mut planned = 0;
     for case in cases() {
-        if let Planned::Plan(plan) = planner::plan(&facts(&case), &cluster(), Version::V0_7) {
+        if let Planned::Plan(plan) = planner::plan(&facts(&case), &cluster(), target(&case)) {
             must_hold(&plan);
             planned += 1;
         }

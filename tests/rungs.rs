@@ -5,57 +5,15 @@ mod lab_support;
 mod upstream_repo;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use fleet::lab::{Fault, Host, HostSpec};
 use fleet::version::Version;
-use lab_support::{Bench, Ran, acknowledging, left_on_spool, real_kubectl, run, tree};
+use lab_support::{acknowledging, left_on_spool, real_kubectl, tree, until};
 use serde_json::Value;
-
-/// Hosts, and a provisioning machine with upstream's repository.
-struct Upstream {
-    bench: Bench,
-    checkout: PathBuf,
-}
-
-impl Upstream {
-    fn new(specs: Vec<HostSpec>) -> Self {
-        let bench = Bench::new(specs);
-        let inventory = bench.lab.inventory().join("lab.toml");
-        let text = fs::read_to_string(&inventory).unwrap();
-        // As in a checkout of upstream's, the clusters are there and no part of it.
-        let checkout = bench.path("stackspin");
-        fs::create_dir(&checkout).unwrap();
-        symlink(bench.lab.inventory().with_file_name("clusters"), checkout.join("clusters")).unwrap();
-        let bin = bench.path("bin");
-        upstream_repo::make(&checkout, &bin);
-        let python = bin.join("python");
-        let named =
-            format!("stackspin = '{}'\npython = '{}'\npaths = ", checkout.display(), python.display());
-        fs::write(&inventory, text.replace("\npaths = ", &format!("\n{named}"))).unwrap();
-        Self { bench, checkout }
-    }
-
-    fn fleet(&self, words: &[&str]) -> Ran {
-        let mut path = OsString::from(self.bench.path("bin"));
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap());
-        run(self.bench.command(words).env("PATH", path))
-    }
-
-    fn upgrade(&self, more: &[&str]) -> Ran {
-        self.fleet(&acknowledging(&["upgrade", "--to", "2"], more))
-    }
-
-    /// What upstream's scripts were run for a cluster, in order.
-    fn ran(&self, cluster: &str) -> Vec<String> {
-        let log = self.checkout.join("clusters").join(cluster).join("ran.log");
-        fs::read_to_string(log).unwrap_or_default().lines().map(str::to_owned).collect()
-    }
-}
+use upstream_repo::bench::Upstream;
 
 /// The data of all secrets that are nobody's but the applications'.
 fn secrets(host: &Host) -> BTreeMap<String, Value> {
@@ -139,9 +97,7 @@ fn a_script_that_fails_stops_its_cluster_and_is_run_again_by_resume_where_the_gu
     assert_eq!(up.ran("oak"), ["upgrade"]);
 
     fs::remove_file(&fails).unwrap();
-    let id = up.bench.run();
-    let id = id.file_name().unwrap().to_str().unwrap();
-    up.fleet(&["resume", id]).ends(0);
+    up.resume().ends(0);
     assert_eq!(up.bench.report("oak")["outcome"], "done");
     assert_eq!(up.ran("oak"), ["upgrade", "upgrade", "upgrade"], "again, and once more for the DaemonSet");
 }
@@ -191,6 +147,24 @@ fn make(host: &Host, object: &Value) {
     host.poke();
 }
 
+/// What would keep a claim in use, or start something that does: a cron job, a job, and a pod that has ended.
+fn in_the_way(host: &Host) {
+    let files = serde_json::json!({"containers": [], "volumes": [
+        {"name": "files", "persistentVolumeClaim": {"claimName": "nextcloud-files"}}]});
+    let named = |version: &str, kind: &str, name: &str| serde_json::json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "oas-apps"}});
+    let mut cron = named("batch/v1", "CronJob", "nc-cron");
+    let template = serde_json::json!({"spec": {"template": {"spec": files}}});
+    cron["spec"] = serde_json::json!({"schedule": "*/5 * * * *", "jobTemplate": template});
+    let mut job = named("batch/v1", "Job", "nc-cron-1");
+    job["spec"] = template["spec"].clone();
+    let mut pod = named("v1", "Pod", "debug");
+    pod["spec"] = files;
+    pod["status"] = serde_json::json!({"phase": "Succeeded"});
+    for object in [cron, job, pod] {
+        make(host, &object);
+    }
+}
+
 /// Claims by name, each with its namespace and volume.
 fn claims(host: &Host) -> BTreeMap<String, (String, String)> {
     let claims = host.objects("persistentvolumeclaims").into_iter().map(|claim| {
@@ -215,6 +189,7 @@ fn clusters_of_0_7_become_stackspin_with_every_byte_of_volumes_secrets_and_overr
             &values("ConfigMap", "kube-system", "oas-local-path-provisioner-override", "keep: true\n"),
         );
         make(host, &values("Secret", "oas-apps", "oas-wordpress-override", "cGFzc3dvcmQ6IGh1bnRlcjIK"));
+        in_the_way(host);
         before.push((host, carried(host), claims(host), tree(&host.storage(), &[])));
     }
     up.fleet(&acknowledging(&["upgrade", "--to", "0.8"], &["--all"])).ends(0);
@@ -276,4 +251,64 @@ fn clusters_of_0_7_become_stackspin_with_every_byte_of_volumes_secrets_and_overr
     let told = remedies(&up.bench.report("all"));
     assert!(told.iter().any(|remedy| remedy == "onlyoffice"), "{told:?}");
     assert_eq!(up.ran("two"), ["install-stackspin", "install-app nextcloud", "install-app wordpress"]);
+
+    // All is well: what the renaming has left behind goes, and nothing else.
+    let two = up.bench.host("two");
+    let (kept, volumes) = (secrets(two), tree(&two.storage(), &[]));
+    assert!(kept.keys().any(|name| name.starts_with("oas-")), "{kept:?}");
+    up.fleet(&["cleanup", "0.8", "--on", "two", "--yes"]).ends(0);
+    let new = kept.into_iter().filter(|(name, _)| !name.starts_with("oas-")).collect::<BTreeMap<_, _>>();
+    assert_eq!(secrets(two), new);
+    for volume in two.objects("persistentvolumes") {
+        assert_eq!(volume["spec"]["persistentVolumeReclaimPolicy"], "Delete", "{volume:#}");
+        assert_eq!(volume.pointer("/metadata/annotations/stackspin-fleet~1new-claim"), None);
+    }
+    assert!(volumes == tree(&two.storage(), &[]), "a volume has changed");
+}
+
+/// At the worst place: the claim is deleted, its volume is nobody's, and the next command never ends.
+#[test]
+fn a_fleet_that_is_killed_between_two_claims_of_one_volume_goes_on_where_it_was() {
+    let hangs = Fault::CommandHangs("claimRef".to_owned());
+    let oak = HostSpec::new("oak").version(Version::V0_7).apps(["wekan"]).fault(hangs.clone());
+    let up = Upstream::new(vec![oak]);
+    let host = up.bench.host("oak");
+    let (secrets_before, claims_before) = (carried(host), claims(host));
+    let before = tree(&host.storage(), &[]);
+    let words = acknowledging(&["upgrade", "--to", "0.8"], &["--all"]);
+    let mut fleet = up.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("a volume is released", || {
+        host.objects("persistentvolumes").iter().any(|volume| volume["status"]["phase"] == "Released")
+    });
+    fleet.kill().unwrap();
+    fleet.wait().unwrap();
+
+    let refused = up.fleet(&["plan", "--to", "0.8", "--on", "oak"]).ends(5);
+    assert!(refused.out.contains("both GitRepositories openappstack and stackspin"), "{refused:?}");
+    host.heal(&hangs);
+    up.resume().ends(0);
+    assert_eq!(up.bench.report("oak")["outcome"], "done");
+    assert!(before == tree(&host.storage(), &[]), "its volumes have changed");
+    let (secrets, claims) = (secrets(host), claims(host));
+    assert!(secrets_before.iter().all(|(name, data)| secrets.get(name) == Some(data)));
+    let moved = claims_before.iter().all(|(name, (namespace, volume))| {
+        claims.get(name) == Some(&(namespace.replacen("oas", "stackspin", 1), volume.clone()))
+    });
+    assert!(moved && claims.len() == claims_before.len(), "{claims:#?}");
+    assert_eq!(up.ran("oak"), ["install-stackspin", "install-app wekan"]);
+}
+
+#[test]
+fn a_plan_from_0_6_shows_its_own_rung_exactly_and_the_others_in_outline() {
+    let up = Upstream::new(vec![HostSpec::new("oak").apps(["wekan"])]);
+    let plan = up.fleet(&["plan", "--to", "2", "--on", "oak"]).ends(2).out;
+    for said in [
+        "0.6 -> 0.7 (to-0.7)",
+        "    to 0.8: about an hour and a half",
+        "    to 1.0: about an hour",
+        "    to 2: about an hour",
+    ] {
+        assert!(plan.contains(said), "no {said:?} in:\n{plan}");
+    }
+    assert!(!plan.contains("to-0.8/"), "{plan}");
 }

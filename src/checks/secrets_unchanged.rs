@@ -4,7 +4,7 @@ use super::secrets::is_kept;
 use super::{Check, Findings, Verdict, When, counted, earlier, judged};
 use crate::event::Level;
 use crate::facts::secrets::Secret;
-use crate::facts::{Facts, renamed};
+use crate::facts::{Facts, Unknown, renamed};
 use crate::plan::Object;
 
 /// The one secret that an upgrade may add keys to: the guide adds `wekan_oauth_client_secret` where it is missing.
@@ -31,7 +31,8 @@ fn judge(before: Option<&Facts>, now: &Facts) -> Verdict {
                 now.iter().find(|is| is.namespace == object.namespace && is.name == object.name)
             };
             let own = Object::secret(&was.namespace, &was.name);
-            match (found(&own), went(was, facts)) {
+            let found_own = found(&own);
+            match (found_own, found_own.is_none() && went(was, facts)?) {
                 (None, true) if renamed::is_carried(was) => {
                     let new = renamed::object(&own);
                     match found(&new) {
@@ -63,9 +64,11 @@ fn must_stay(secret: &Secret) -> bool {
 }
 
 /// Whether its namespace is one that 0.8 does not have, and is gone.
-fn went(was: &Secret, now: &Facts) -> bool {
-    let there = |name: &String| *name == was.namespace;
-    renamed::goes(&was.namespace) && now.identity.get().is_ok_and(|now| !now.namespaces.iter().any(there))
+fn went<'a>(was: &Secret, now: &'a Facts) -> Result<bool, &'a Unknown> {
+    if !renamed::goes(&was.namespace) {
+        return Ok(false);
+    }
+    Ok(!now.identity.get()?.namespaces.contains(&was.namespace))
 }
 
 /// Whether the secret has every key of before, and others.

@@ -139,6 +139,14 @@ fn fetch(id: &str, to: Version) -> Step {
     .takes(MINUTE, 15 * MINUTE)
 }
 
+/// Faults that any upgrade may meet: the network was away when Flux fetched something.
+const OF_THE_NETWORK: [&str; 2] = ["chart-not-ready", "source-not-ready"];
+
+/// Remedies of a rung, and those of every rung.
+fn and_of_the_network(remedies: &[&str]) -> Vec<String> {
+    remedies.iter().chain(&OF_THE_NETWORK).map(|id| (*id).to_owned()).collect()
+}
+
 /// The end of a rung. "This may take quite a while" (guide); facts section 8, trap 14 asks for two hours at least.
 fn converge(id: &str, to: Version, remedies: &[&str]) -> Step {
     Step::new(
@@ -147,7 +155,7 @@ fn converge(id: &str, to: Version, remedies: &[&str]) -> Step {
         Class::Repeatable,
         Action::WaitUntil {
             probe: Probe::Converged { source: STACKSPIN.into() },
-            remedies: remedies.iter().map(|id| (*id).to_owned()).collect(),
+            remedies: and_of_the_network(remedies),
         },
     )
     .takes(30 * MINUTE, 3 * HOUR)

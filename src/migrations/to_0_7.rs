@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Migration;
+use super::{Migration, and_of_the_network};
 use crate::facts::Facts;
 use crate::facts::secrets::Secret;
 use crate::plan::{Action, Class, Object, Objects, Probe, Redo, Step};
@@ -197,7 +197,7 @@ fn converge() -> Step {
         Class::Repeatable,
         Action::WaitUntil {
             probe: Probe::Converged { source: SOURCE.into() },
-            remedies: remedies.map(str::to_owned).to_vec(),
+            remedies: and_of_the_network(&remedies),
         },
     )
     .takes(30 * MINUTE, 3 * HOUR)

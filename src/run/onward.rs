@@ -18,6 +18,8 @@ use crate::remote::{Command, Remote};
 const READ: &str = "docs/claims.md#when-it-stops";
 /// How often the same thing is done within one go: what has no effect by then will have none.
 const ATTEMPTS: u32 = 3;
+/// How much longer a command may take for each object that it is about: a small host needs seconds for one kubectl.
+const EACH: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -60,11 +62,10 @@ pub(super) fn each(
 ) -> Act {
     let names: Vec<String> = objects.iter().map(ToString::to_string).collect();
     let command = objects.iter().map(|object| act(object)).reduce(|all, one| all.then("&&", &one));
-    Act {
-        cause,
-        says: format!("{done}: {}", names.join(", ")),
-        command: command.unwrap_or_else(|| Command::new(":")),
-    }
+    let command = command.unwrap_or_else(|| Command::new(":"));
+    let time = EACH.saturating_mul(u32::try_from(objects.len()).unwrap_or(u32::MAX));
+    let deadline = command.time_allowed().saturating_add(time);
+    Act { cause, says: format!("{done}: {}", names.join(", ")), command: command.deadline(deadline) }
 }
 
 /// Goes on until it is done. What is not so at the deadline is a failure and no doubt: it was looked at.

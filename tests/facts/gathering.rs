@@ -194,8 +194,10 @@ fn why<T: std::fmt::Debug>(fact: &Known<T>) -> String {
 fn unknown(facts: &Facts) -> Vec<String> {
     let json = serde_json::to_value(facts).unwrap();
     let facts = json.as_object().unwrap();
-    // Two are no answers of the host: whoever made the line knows the host key, and what scripts need is this machine's.
-    let answers = facts.iter().filter(|(name, _)| !["host_key", "scripts"].contains(&name.as_str()));
+    // Two are no answers of the host: whoever made the line knows the host key, and what scripts need is this machine's. One is asked of
+    // another version.
+    let others = ["host_key", "scripts", "helm_left"];
+    let answers = facts.iter().filter(|(name, _)| !others.contains(&name.as_str()));
     answers.filter(|(_, fact)| fact.get("unknown").is_some()).map(|(name, _)| name.clone()).collect()
 }
 
