@@ -147,7 +147,8 @@ fn find(root: &Path, cluster: &str, named: &str) -> Result<Folder, Trouble> {
         return Ok(found);
     }
     let others = of_root(root)?.into_iter().filter(|other| other != of);
-    let theirs = others.filter(|other| of_cluster(root, other).is_ok_and(|all| all.iter().any(|one| one.id() == id)));
+    let theirs =
+        others.filter(|other| of_cluster(root, other).is_ok_and(|all| all.iter().any(|one| one.id() == id)));
     let hint = theirs.map(|other| format!("; there is {other}/{id}")).collect::<String>();
     Err(Trouble::usage(format!(
         "{} has no backup {id} of {of}{hint}. Which there are: fleet backup list {}",
