@@ -147,9 +147,11 @@ fn find(root: &Path, cluster: &str, named: &str) -> Result<Folder, Trouble> {
         return Ok(found);
     }
     let others = of_root(root)?.into_iter().filter(|other| other != of);
-    let theirs =
-        others.filter(|other| of_cluster(root, other).is_ok_and(|all| all.iter().any(|one| one.id() == id)));
-    let hint = theirs.map(|other| format!("; there is {other}/{id}")).collect::<String>();
+    let theirs: Vec<String> = others
+        .filter(|other| of_cluster(root, other).is_ok_and(|all| all.iter().any(|one| one.id() == id)))
+        .map(|other| format!("{other}/{id}"))
+        .collect();
+    let hint = if theirs.is_empty() { String::new() } else { format!("; there is {}", theirs.join(", ")) };
     Err(Trouble::usage(format!(
         "{} has no backup {id} of {of}{hint}. Which there are: fleet backup list {}",
         root.display(),
