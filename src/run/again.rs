@@ -137,7 +137,7 @@ mod tests {
         let page = |said: &str| match explained(Trouble::Failed(Failure::new(FAILED, said).read("docs/x.md")))
         {
             Trouble::Failed(failure) => failure.read,
-            other => panic!("{other:?}"),
+            other @ Trouble::InDoubt(_) => panic!("{other:?}"),
         };
         let said = "`install/install-app.sh wekan` ended with exit code 1: resource is suspended";
         assert_eq!(page(said), "docs/remedies.md#suspended");
