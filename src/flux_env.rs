@@ -10,6 +10,8 @@ use std::path::Path;
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 
+pub mod convert;
+
 /// The file, in the cluster's directory.
 pub const FILE: &str = ".flux.env";
 /// Bytes that it may have; a Secret may have no more.

@@ -1,31 +1,24 @@
 //! Claims are moved to another namespace on simulated hosts: every byte stays, whatever comes in between.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
+mod acting;
 mod lab_support;
 
-use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleet::backup::Folder;
-use fleet::event::{Event, Failure, What};
+use acting::{Dying, LONG, act, dying, failure, go};
+use fleet::event::What;
 use fleet::inventory;
-use fleet::journal::{self, Journal};
 use fleet::lab::{Host, HostSpec};
 use fleet::plan::{Action, MoveClaim, Object, Objects, RemoveNamespaces, Renamed};
-use fleet::remote::{self, Output, Remote, RemoteError};
-use fleet::run::job::Place;
-use fleet::run::{Scribe, Trouble, claim, disown, namespaces, objects};
+use fleet::remote::{self, Remote as _};
 use fleet::ssh::{Limits, Network, Session};
 use fleet::version::Version;
 use lab_support::{Bench, real_kubectl, replace_program, tree, until};
 use serde_json::{Value, json};
-use tokio::io::AsyncWrite;
-use tokio::sync::Notify;
 
 const OLD: &str = "oas-apps";
 const NEW: &str = "stackspin-apps";
-const LONG: Duration = Duration::from_secs(60);
 
 async fn session(bench: &Bench, name: &str) -> Session {
     let inventory = inventory::load(&bench.lab.inventory()).unwrap();
@@ -64,52 +57,6 @@ fn of(host: &Host, name: &str) -> MoveClaim {
         to: NEW.to_owned(),
         claim: name.to_owned(),
         volume: found["spec"]["volumeName"].as_str().unwrap().to_owned(),
-    }
-}
-
-/// How a go at a move ended, and what it wrote down.
-async fn go(remote: &impl Remote, what: &MoveClaim, time: Duration) -> (Result<(), Trouble>, Vec<Event>) {
-    act(remote, &Action::MoveClaim(what.clone()), time).await
-}
-
-/// How a go at a step ended, and what it wrote down.
-async fn act(remote: &impl Remote, action: &Action, time: Duration) -> (Result<(), Trouble>, Vec<Event>) {
-    let folder = tempfile::tempdir().unwrap();
-    let (lines, log) = (folder.path().join("journal.ndjson"), folder.path().join("log"));
-    let mut journal = Journal::create(&lines, "one", None).unwrap();
-    let mut scribe = Scribe::new(&mut journal, "to-0.8/step", &log).unwrap();
-    let ended = match action {
-        Action::MoveClaim(what) => claim::carry(remote, what, time, &mut scribe).await,
-        Action::Disown(what) => disown::carry(remote, what, time, &mut scribe).await,
-        Action::RemoveNamespaces(what) => namespaces::carry(remote, what, time, &mut scribe).await,
-        Action::Objects(what) => {
-            let kept = Folder::create(&folder.path().join("backups"), "one", "1").unwrap();
-            let place = Place { run: "run", cluster: "one", spool: "/nonexistent" };
-            objects::carry(remote, what, &kept, place, &mut scribe).await
-        }
-        other => panic!("{other:?}"),
-    };
-    let written = [std::fs::read_to_string(&log).unwrap(), std::fs::read_to_string(&lines).unwrap()].concat();
-    assert!(!written.contains("hunter2") && !written.contains("aHVudGVyMg"), "a secret was written down");
-    (ended, journal::read(&lines).unwrap())
-}
-
-/// Goes at it again and again, dying after one command more each time, until it comes to its end.
-async fn dying(remote: &impl Remote, action: &Action) -> usize {
-    for died in 0..20 {
-        let line = Dying { line: remote, left: AtomicUsize::new(died + 1), dead: Notify::new() };
-        tokio::select! {
-            (ended, _) = act(&line, action, LONG) => { ended.unwrap(); return died }
-            () = line.dead.notified() => {}
-        }
-    }
-    panic!("it does not come to its end: {action:?}")
-}
-
-fn failure(ended: Result<(), Trouble>) -> Failure {
-    match ended {
-        Err(Trouble::Failed(failure)) => failure,
-        other => panic!("no failure: {other:?}"),
     }
 }
 
@@ -175,36 +122,6 @@ async fn a_claim_in_use_is_waited_for_and_then_moved_with_every_byte_of_its_volu
     assert!(tree(&folder, &[]) == before, "the moved volume has changed");
 }
 
-/// A line whose user dies once so many commands were done: it never answers again.
-struct Dying<'a, R> {
-    line: &'a R,
-    left: AtomicUsize,
-    dead: Notify,
-}
-
-impl<R: Remote> Remote for Dying<'_, R> {
-    async fn run(
-        &self,
-        command: &remote::Command,
-        sink: &mut (dyn Write + Send),
-    ) -> Result<Output, RemoteError> {
-        let answer = self.line.run(command, sink).await;
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.dead.notify_one();
-            std::future::pending::<()>().await;
-        }
-        answer
-    }
-
-    async fn stream(
-        &self,
-        command: &remote::Command,
-        _: &mut (dyn AsyncWrite + Unpin + Send),
-    ) -> Result<Output, RemoteError> {
-        panic!("a move streams nothing: {command}")
-    }
-}
-
 /// Dying before a command leaves what dying after the one before it does, so each command is one place to die.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_that_died_after_any_of_its_commands_ends_like_one_that_did_not() {
@@ -224,7 +141,7 @@ async fn a_move_that_died_after_any_of_its_commands_ends_like_one_that_did_not()
     let mut makings = Vec::new();
     for name in &names {
         let what = of(host, name);
-        let line = Dying { line: &session, left: AtomicUsize::new(died + 1), dead: Notify::new() };
+        let line = Dying::after_any(&session, died + 1);
         let lived = tokio::select! {
             (ended, _) = go(&line, &what, LONG) => { ended.unwrap(); true }
             () = line.dead.notified() => false,

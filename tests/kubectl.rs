@@ -91,9 +91,11 @@ fn fleet(lab: &Lab, words: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What is sent through a real kubectl by another test, `tests/claims.rs` or `tests/rungs.rs`.
-const ELSEWHERE: [&str; 6] = [
+/// What is sent through a real kubectl by another test, `tests/aftermath.rs`, `tests/claims.rs` or `tests/rungs.rs`.
+const ELSEWHERE: [&str; 8] = [
+    "facts/old_names.rs",
     "run/claim",
+    "run/cleanup.rs",
     "run/disown.rs",
     "run/namespaces.rs",
     "run/stop.rs",

@@ -395,7 +395,41 @@ fn next_commands_are_understood_by_the_command_line() {
         assert!(parsed.is_ok(), "{words}: {parsed:?}");
         seen.insert(words.split(' ').nth(3).unwrap().to_owned());
     }
-    assert_eq!(seen, ["backup", "check", "facts", "resume"].map(String::from).into());
+    assert_eq!(seen, ["backup", "check", "facts", "restore", "resume"].map(String::from).into());
+}
+
+#[test]
+fn the_way_back_is_told_of_whom_a_rung_has_left_half_way_and_of_nobody_else() {
+    let root = tempfile::tempdir().unwrap();
+    let fleet = report::read(&rich(root.path())).unwrap();
+    let restores = |report: &report::ClusterReport| -> Vec<String> {
+        let next = report::next(report, &fleet.run).into_iter().map(|next| next.command);
+        next.filter(|command| command.contains(" restore ")).collect()
+    };
+    let told: Vec<&str> = fleet
+        .clusters
+        .iter()
+        .filter(|report| !restores(report).is_empty())
+        .map(|report| report.cluster.as_str())
+        .collect();
+    assert_eq!(told, ["maple", "gum", "hazel", "iris", "juniper"]);
+    let gum = fleet.clusters.iter().find(|report| report.cluster == "gum").unwrap();
+    assert_eq!(restores(gum), ["fleet --inventory 'my fleet' restore 20261122-101502-gum --to gum"]);
+    assert!(fleet.clusters.iter().all(|report| report.state != State::Clean || report.way_back.is_none()));
+}
+
+#[test]
+fn a_refusal_before_the_next_rung_leaves_the_cluster_clean() {
+    let failure = Failure::new("check-blocks", "disk-space: 1 GiB free");
+    let story = Story::new("acme")
+        .waiting()
+        .ended("to-0.7/wait-converged", 1_000, StepEnd::Done)
+        .gathered(When::After, "0.7")
+        .judged(When::After, Level::Pass, "20 GiB free", false)
+        .judged(When::Before, Level::Block, "1 GiB free", false)
+        .finished(Outcome::Refused { failure });
+    let report = report::ClusterReport::fold("acme", &story.events);
+    assert_eq!((report.state, report.left_at, report.way_back), (State::Clean, None, None));
 }
 
 #[test]

@@ -5,70 +5,15 @@ mod lab_support;
 mod upstream_repo;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use fleet::lab::{Fault, Host, HostSpec};
 use fleet::version::Version;
-use lab_support::{Bench, Ran, acknowledging, left_on_spool, real_kubectl, run, tree, until};
+use lab_support::{acknowledging, left_on_spool, real_kubectl, tree, until};
 use serde_json::Value;
-
-/// Hosts, and a provisioning machine with upstream's repository.
-struct Upstream {
-    bench: Bench,
-    checkout: PathBuf,
-}
-
-impl Upstream {
-    fn new(specs: Vec<HostSpec>) -> Self {
-        let bench = Bench::new(specs);
-        let inventory = bench.lab.inventory().join("lab.toml");
-        let text = fs::read_to_string(&inventory).unwrap();
-        // As in a checkout of upstream's, the clusters are there and no part of it.
-        let checkout = bench.path("stackspin");
-        fs::create_dir(&checkout).unwrap();
-        symlink(bench.lab.inventory().with_file_name("clusters"), checkout.join("clusters")).unwrap();
-        let bin = bench.path("bin");
-        upstream_repo::make(&checkout, &bin);
-        let python = bin.join("python");
-        let named =
-            format!("stackspin = '{}'\npython = '{}'\npaths = ", checkout.display(), python.display());
-        fs::write(&inventory, text.replace("\npaths = ", &format!("\n{named}"))).unwrap();
-        Self { bench, checkout }
-    }
-
-    fn fleet(&self, words: &[&str]) -> Ran {
-        run(&mut self.command(words))
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut path = OsString::from(self.bench.path("bin"));
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap());
-        let mut command = self.bench.command(words);
-        command.env("PATH", path);
-        command
-    }
-
-    /// Goes on with the one run.
-    fn resume(&self) -> Ran {
-        let run = self.bench.run();
-        self.fleet(&["resume", run.file_name().unwrap().to_str().unwrap()])
-    }
-
-    fn upgrade(&self, more: &[&str]) -> Ran {
-        self.fleet(&acknowledging(&["upgrade", "--to", "2"], more))
-    }
-
-    /// What upstream's scripts were run for a cluster, in order.
-    fn ran(&self, cluster: &str) -> Vec<String> {
-        let log = self.checkout.join("clusters").join(cluster).join("ran.log");
-        fs::read_to_string(log).unwrap_or_default().lines().map(str::to_owned).collect()
-    }
-}
+use upstream_repo::bench::Upstream;
 
 /// The data of all secrets that are nobody's but the applications'.
 fn secrets(host: &Host) -> BTreeMap<String, Value> {
@@ -306,6 +251,19 @@ fn clusters_of_0_7_become_stackspin_with_every_byte_of_volumes_secrets_and_overr
     let told = remedies(&up.bench.report("all"));
     assert!(told.iter().any(|remedy| remedy == "onlyoffice"), "{told:?}");
     assert_eq!(up.ran("two"), ["install-stackspin", "install-app nextcloud", "install-app wordpress"]);
+
+    // All is well: what the renaming has left behind goes, and nothing else.
+    let two = up.bench.host("two");
+    let (kept, volumes) = (secrets(two), tree(&two.storage(), &[]));
+    assert!(kept.keys().any(|name| name.starts_with("oas-")), "{kept:?}");
+    up.fleet(&["cleanup", "0.8", "--on", "two", "--yes"]).ends(0);
+    let new = kept.into_iter().filter(|(name, _)| !name.starts_with("oas-")).collect::<BTreeMap<_, _>>();
+    assert_eq!(secrets(two), new);
+    for volume in two.objects("persistentvolumes") {
+        assert_eq!(volume["spec"]["persistentVolumeReclaimPolicy"], "Delete", "{volume:#}");
+        assert_eq!(volume.pointer("/metadata/annotations/stackspin-fleet~1new-claim"), None);
+    }
+    assert!(volumes == tree(&two.storage(), &[]), "a volume has changed");
 }
 
 /// At the worst place: the claim is deleted, its volume is nobody's, and the next command never ends.

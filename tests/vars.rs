@@ -146,3 +146,44 @@ fn a_secret_that_cannot_be_set_and_a_kustomization_that_does_not_become_ready_ar
     assert_eq!(bench.report("stuck")["failure"]["cause"], "not-reconciled", "{}", ran.out);
     assert_eq!(live(bench.host("stuck"))["admin_email"], "b@example.org");
 }
+
+/// The settings of a 0.5 cluster, with a password that a shell would read in another way.
+const SETTINGS: &str = "ip_address: 203.0.113.7\ndomain: acme.example.org\nadmin_email: admin@acme.example.org\nacme_staging: false\n\
+outgoing_mail:\n  enabled: true\n  smtp:\n    password: 'hunter$2'\n    host: smtp.example.org\nenabled_applications:\n  - ingress\n  - nextcloud\n";
+
+#[test]
+fn old_settings_become_variables_that_diff_takes_and_what_a_person_must_do_is_told() {
+    let bench = Bench::new(vec![HostSpec::new("one")]);
+    let host = bench.host("one");
+    let settings = bench.path("settings.yml");
+    fs::write(&settings, SETTINGS).unwrap();
+    let (settings, out) = (settings.to_str().unwrap(), env(&bench, host));
+    let words = ["vars", "convert", settings, "--out", out.to_str().unwrap()];
+    let _ = fs::remove_file(&out);
+    let ran = bench.fleet(&words).ends(2);
+    for line in [
+        "settings.yml:4 acme_staging (true or false): no variable of this name is known",
+        "outgoing_mail_smtp_password: ",
+        "settings.yml:8 outgoing_mail.smtp.password holds $",
+        "outgoing_mail_smtp_user: not in ",
+        "install/install-app.sh nextcloud",
+    ] {
+        assert!(ran.out.replace("\n    ", " ").contains(line), "{line:?}: {}", ran.out);
+    }
+    assert!(!ran.out.contains("hunter") && !ran.err.contains("hunter"), "{}{}", ran.out, ran.err);
+    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
+    let diff = bench.fleet(&["vars", "diff", "--on", "one"]).ends(2);
+    assert!(diff.out.contains("domain (changed)"), "{}", diff.out);
+
+    let ran = bench.fleet(&words).ends(64);
+    assert!(ran.err.contains("--replace writes over it"), "{}", ran.err);
+    fs::write(
+        settings,
+        "domain: acme.example.org\nip_address: 203.0.113.7\nadmin_email: a@acme.example.org\n",
+    )
+    .unwrap();
+    bench.fleet(&[&words[..], &["--replace"]].concat()).ends(0);
+    let text = fs::read_to_string(&out).unwrap();
+    assert!(text.contains("admin_email=a@acme.example.org\n") && !text.contains("filled in"), "{text}");
+    assert!(host.commands().iter().all(|line| !line.contains("acme.example.org")));
+}

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::inventory::Selection;
 
+mod aftermath;
 mod ask;
 mod confirm;
 mod exec;
@@ -20,6 +21,7 @@ mod upgrade;
 mod vars;
 mod window;
 
+pub use aftermath::{CleanupArgs, NextcloudSub, Release, TransferArgs};
 pub use ask::{CheckArgs, FactsArgs, PlanArgs};
 pub use confirm::ConfirmArgs;
 pub use exec::ExecArgs;
@@ -30,7 +32,7 @@ pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
 pub use restore::RestoreArgs;
 pub use runs::{ReportArgs, RunArgs, StatusArgs};
 pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs, WorkArgs};
-pub use vars::{VarsApplyArgs, VarsDiffArgs, VarsSub};
+pub use vars::{VarsApplyArgs, VarsConvertArgs, VarsDiffArgs, VarsSub};
 pub use window::{VisitArgs, WindowCloseArgs, WindowOpenArgs, WindowShowArgs, WindowSub};
 
 /// Upgrade many Stackspin clusters at once over SSH.
@@ -101,6 +103,11 @@ pub enum Sub {
     /// The variables in `.flux.env` here against those in the cluster: show what differs, apply it.
     #[command(subcommand)]
     Vars(VarsSub),
+    /// Clean up after an upgrade, once all works again: volumes get their policy back, secrets under their old names go.
+    Cleanup(CleanupArgs),
+    /// Nextcloud's users, and their files given to who they are since 0.8.
+    #[command(subcommand)]
+    Nextcloud(NextcloudSub),
     /// Make the reports of a run anew, from its journals alone.
     Report(ReportArgs),
     /// Show how a run stands: while it goes on, from any terminal, and afterwards.

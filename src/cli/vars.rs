@@ -1,5 +1,6 @@
 //! The cluster's variables.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,8 @@ pub enum VarsSub {
     Diff(VarsDiffArgs),
     /// Put what differs into the cluster, and have every kustomization reconciled.
     Apply(VarsApplyArgs),
+    /// Make a `.flux.env` of a settings.yml of 0.3 to 0.5. Asks no cluster.
+    Convert(VarsConvertArgs),
 }
 
 /// `fleet vars diff`
@@ -42,4 +45,21 @@ pub struct VarsApplyArgs {
     /// Where and how.
     #[command(flatten)]
     pub visit: VisitArgs,
+}
+
+/// `fleet vars convert`
+#[derive(Debug, Args)]
+pub struct VarsConvertArgs {
+    /// The settings: `group_vars/all/settings.yml` in the cluster's directory.
+    #[arg(value_name = "SETTINGS")]
+    pub settings: PathBuf,
+    /// Where the variables go. Only you can read it: it holds passwords.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: PathBuf,
+    /// `install/.flux.env.example` of the release that comes next: its variables are those that are wanted.
+    #[arg(long, value_name = "FILE")]
+    pub example: Option<PathBuf>,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub replace: bool,
 }

@@ -8,6 +8,7 @@ use crate::window::Kind;
 mod apply;
 mod backup;
 mod check;
+mod cleanup;
 mod confirm;
 mod control;
 mod doctor;
@@ -18,6 +19,7 @@ mod handover;
 mod inventory;
 mod lab;
 mod lock;
+mod nextcloud;
 mod output;
 mod plan;
 mod rehearse;
@@ -58,6 +60,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Sub::Window(sub) => window::run(&cli, Kind::Flux, sub).await,
         Sub::K3sWindow(sub) => window::run(&cli, Kind::K3s, sub).await,
         Sub::Vars(sub) => vars::run(&cli, sub).await,
+        Sub::Cleanup(args) => cleanup::run(&cli, args).await,
+        Sub::Nextcloud(sub) => nextcloud::run(&cli, sub).await,
         Sub::Report(args) => report::run(&cli, args),
         Sub::Status(args) => status::run(&cli, args),
         Sub::Watch(args) => watch::run(&cli, args).await,

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::Read as _;
 
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 
-use super::visit::visit;
+use super::visit::{confirmed, visit};
 use super::{Exit, Trouble, output, select};
 use crate::cli::{Cli, Format, VarsApplyArgs, VarsDiffArgs, VarsSub};
 use crate::event::Failure;
@@ -22,11 +22,14 @@ use crate::rollout::{self, Errand};
 use crate::run::vars::{self, Live, Wanted};
 use crate::ssh::{Limits, Network};
 
-/// Shows or applies.
+mod convert;
+
+/// Shows, applies or converts.
 pub(super) async fn run(cli: &Cli, sub: &VarsSub) -> Result<Exit, Trouble> {
     match sub {
         VarsSub::Diff(args) => diff(cli, args).await,
         VarsSub::Apply(args) => apply(cli, args).await,
+        VarsSub::Convert(args) => convert::run(args),
     }
 }
 
@@ -72,10 +75,8 @@ async fn apply(cli: &Cli, args: &VarsApplyArgs) -> Result<Exit, Trouble> {
     if wanted.is_empty() {
         return Ok(if failed { Exit::Failed } else { Exit::Done });
     }
-    if !args.yes && !confirmed(&wanted)? {
-        return Err(Trouble::usage(
-            "nothing was changed: it was not confirmed. Type yes when asked, or add --yes",
-        ));
+    if !args.yes {
+        confirmed(&format!("Apply this to {} ({})?", count(wanted.len(), "cluster"), wanted.join(", ")))?;
     }
     let each = args.each;
     let mut todo: BTreeMap<String, Wanted> = BTreeMap::new();
@@ -196,17 +197,4 @@ fn render(shown: &BTreeMap<String, Shown>) -> String {
         };
     }
     Look::of_stdout().finish(&text)
-}
-
-/// Asks at a terminal. Where there is none, nobody has said yes.
-fn confirmed(names: &[String]) -> Result<bool, Trouble> {
-    if !io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    let mut err = io::stderr().lock();
-    write!(err, "Apply this to {} ({})? Type yes: ", count(names.len(), "cluster"), names.join(", "))?;
-    err.flush()?;
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim() == "yes")
 }

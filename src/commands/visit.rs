@@ -1,7 +1,7 @@
 //! What the commands that do a short piece of work on many clusters have alike: the run, the signals, the report.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -61,6 +61,21 @@ pub(super) async fn visit(
     let Some(results) = results else { return Ok(Exit::Interrupted) };
     untroubled(results)?;
     Ok(report::exit_of(&fleet))
+}
+
+/// Asks at a terminal, and refuses where the answer is not yes. Where there is no terminal, nobody has said yes.
+pub(super) fn confirmed(question: &str) -> Result<(), Trouble> {
+    let mut line = String::new();
+    if io::stdin().is_terminal() {
+        let mut err = io::stderr().lock();
+        write!(err, "{question} Type yes: ")?;
+        err.flush()?;
+        io::stdin().lock().read_line(&mut line)?;
+    }
+    if line.trim() == "yes" {
+        return Ok(());
+    }
+    Err(Trouble::usage("nothing was changed: it was not confirmed. Type yes when asked, or add --yes"))
 }
 
 /// One line a cluster, and below it what is to be known.

@@ -26,6 +26,7 @@ pub mod login;
 pub mod memory;
 pub mod nightly;
 pub mod nodes;
+pub mod old_names;
 pub mod os;
 pub mod overrides;
 pub mod packages;

@@ -95,26 +95,41 @@ pub fn read(objects: &List) -> Result<Vec<Nightly>, String> {
     let mut found = Vec::new();
     for item in objects.of("CronJob") {
         let spec: Spec = item.spec()?;
-        let pod = spec.job_template.spec.template.spec;
-        let words: Vec<String> = pod
-            .init_containers
-            .into_iter()
-            .chain(pod.containers)
-            .flat_map(|container| container.command.into_iter().chain(container.args))
-            .collect();
-        let said = format!("{} {}", item.metadata.namespace, words.join(" "));
+        let (schedule, zone, suspended) = (spec.schedule.clone(), spec.time_zone.clone(), spec.suspend);
+        let said = format!("{} {}", item.metadata.namespace, words(spec).join(" "));
         if let Some(does) = does(&said) {
             found.push(Nightly {
                 namespace: item.metadata.namespace.clone(),
                 name: item.metadata.name.clone(),
-                schedule: spec.schedule,
-                zone: spec.time_zone,
-                suspended: spec.suspend,
+                schedule,
+                zone,
+                suspended,
                 does,
             });
         }
     }
     Ok(found)
+}
+
+/// The nightly jobs that act on the Flux source of this name, as `namespace/name`.
+pub fn acting_on(objects: &List, source: &str) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    for item in objects.of("CronJob") {
+        let words = words(item.spec::<Spec>()?).join(" ");
+        let named = |word: &str| word.rsplit('/').next() == Some(source);
+        let acts = words.split(|c: char| !(c.is_ascii_alphanumeric() || "-._/".contains(c))).any(named);
+        if acts && does(&words).is_some() {
+            found.push(format!("{}/{}", item.metadata.namespace, item.metadata.name));
+        }
+    }
+    Ok(found)
+}
+
+/// The words of a job's containers.
+fn words(spec: Spec) -> Vec<String> {
+    let pod = spec.job_template.spec.template.spec;
+    let containers = pod.init_containers.into_iter().chain(pod.containers);
+    containers.flat_map(|container| container.command.into_iter().chain(container.args)).collect()
 }
 
 /// What the namespace and the words of a job's containers say that it does. Names of the jobs are not known (facts section 3.6).

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::kubernetes::{List, bytes};
 use crate::remote::Command;
 
+/// The annotation of a volume with its policy from before `fleet` moved its claim, for the clean-up to give back (facts section 7).
+pub const POLICY_BEFORE: &str = "stackspin-fleet/policy-before-move";
+
 /// A PersistentVolume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -34,6 +37,9 @@ pub struct Volume {
     pub claim_namespace: String,
     /// Name of `spec.claimRef`.
     pub claim: String,
+    /// What [`POLICY_BEFORE`] says; empty where there is no such annotation.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub policy_before: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -91,6 +97,7 @@ pub fn read(objects: &List) -> Result<Vec<Volume>, String> {
                 provisioner: provisioner.cloned().unwrap_or_default(),
                 claim_namespace: spec.claim_ref.namespace,
                 claim: spec.claim_ref.name,
+                policy_before: item.metadata.annotations.get(POLICY_BEFORE).cloned().unwrap_or_default(),
             })
         })
         .collect::<Result<Vec<_>, String>>()?;

@@ -48,6 +48,7 @@ mod write;
 pub use faults::{Fault, HELP, UnknownFault};
 pub use host::{Host, Power};
 pub use spec::{HostSpec, Pace, RevisionFormat, Vintage};
+pub use standin::Nextcloud;
 
 /// The file by which a folder is known to be a lab's.
 const MARK: &str = ".fleet-lab";

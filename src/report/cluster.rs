@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::way_back::WayBack;
 use crate::event::{Failure, Judgement, Outcome, When};
 use crate::plan::Class;
 use crate::remote::printable;
@@ -167,6 +168,8 @@ pub struct ClusterReport {
     pub remedies: Vec<RemedyReport>,
     /// The backups that were proven.
     pub backups: Vec<BackupReport>,
+    /// The backup that takes the cluster back to what it was before the rung that has not come to its end.
+    pub way_back: Option<WayBack>,
     /// The checks that were judged.
     pub checks: Vec<ChecksReport>,
     /// Events of kinds that this `fleet` does not know.
@@ -333,6 +336,7 @@ impl ClusterReport {
             notes: Vec::new(),
             remedies: Vec::new(),
             backups: Vec::new(),
+            way_back: None,
             checks: Vec::new(),
             unknown_events: 0,
         }

@@ -9,6 +9,7 @@ use super::cluster::{
     StepEnding, StepReport,
 };
 use super::lines::told;
+use super::way_back::Finder;
 use crate::event::{Event, Failure, Judgement, Left, Level, Outcome, StepEnd, What, When};
 use crate::form;
 use crate::journal::JournalError;
@@ -25,9 +26,10 @@ impl ClusterReport {
         report.started = Some(first.at);
         report.took_ms = worked_ms(events);
         let mut end = None;
-        let mut changes = Changes::default();
+        let (mut changes, mut finder) = (Changes::default(), Finder::default());
         for event in events {
             changes.see(&event.what);
+            finder.see(event);
             match &event.what {
                 What::Finished { outcome } => {
                     report.ended = Some(event.at);
@@ -41,6 +43,7 @@ impl ClusterReport {
                 what => report.take(event.at, what),
             }
         }
+        report.way_back = finder.found().cloned();
         match end {
             Some(outcome) => report.conclude(outcome, changes.last),
             None => report.leave_open(changes.last),
@@ -323,7 +326,9 @@ struct Changes {
 impl Changes {
     fn see(&mut self, what: &What) {
         match what {
-            What::Planned { migration, .. } => self.own = format!("{migration}/"),
+            // A rung is only planned, and judged beforehand, where the one below it has come to its end.
+            What::Planned { migration, .. } => (self.own, self.last) = (format!("{migration}/"), None),
+            What::Judged { when: When::Before, .. } => self.last = None,
             What::StepStarted { step, class, .. }
                 if class.changes() && !self.own.is_empty() && step.starts_with(&self.own) =>
             {

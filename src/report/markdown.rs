@@ -146,7 +146,16 @@ fn backups(text: &mut String, report: &ClusterReport) {
             ]
         }),
     );
-    text.push_str("How to put one back: docs/backup.md\n\n");
+    if let Some(way) = &report.way_back {
+        let _ = writeln!(
+            text,
+            "The way back to {} is {}: the cluster as it was at {}. Whatever was written on it since is lost with that.\n",
+            way.version,
+            md(&way.backup),
+            moment(way.made)
+        );
+    }
+    text.push_str("How to put one back: docs/restore.md\n\n");
 }
 
 fn steps(text: &mut String, report: &ClusterReport) {

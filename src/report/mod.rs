@@ -21,6 +21,7 @@ mod plan;
 pub mod screen;
 pub mod status;
 mod underway;
+mod way_back;
 
 pub use answers::Answered;
 pub use cluster::{
@@ -32,3 +33,4 @@ pub use fleet::{FleetReport, Group, Said};
 pub use next::{Next, next, next_all, with_places};
 pub use plan::plan_text;
 pub use underway::Underway;
+pub use way_back::WayBack;

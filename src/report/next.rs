@@ -33,9 +33,11 @@ enum Advice {
     Upgrade,
     /// A new plan file, after one that was carried out or was stale.
     Plan,
+    /// The backup put back: what is left where a rung cannot be brought to its end.
+    Restore,
 }
 
-const ORDER: [Advice; 9] = [
+const ORDER: [Advice; 10] = [
     Advice::Lock,
     Advice::Facts,
     Advice::Check,
@@ -45,6 +47,7 @@ const ORDER: [Advice; 9] = [
     Advice::Resume,
     Advice::Upgrade,
     Advice::Plan,
+    Advice::Restore,
 ];
 
 /// What to type next for a cluster. Empty where there is nothing to do.
@@ -113,6 +116,12 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
                     "to plan anew from what is there now, for `fleet apply`",
                 )
             }
+            Advice::Restore => {
+                all.extend(
+                    of().filter_map(|report| Some(report.way_back.as_ref()?.next(&fleet, &report.cluster))),
+                );
+                continue;
+            }
             Advice::Verify => {
                 all.extend(of().filter_map(|report| verify(&fleet, report)));
                 continue;
@@ -144,7 +153,7 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         Some("locked" | "lock-lost") => return &[Advice::Lock, Advice::Resume],
         Some("stale-plan") => return &[Advice::Plan],
         Some("changed-since") => return &[Advice::Check, Advice::Upgrade],
-        Some(ASK) => return &[Advice::Facts, Advice::Verify, Advice::Settle],
+        Some(ASK) => return &[Advice::Facts, Advice::Verify, Advice::Settle, Advice::Restore],
         Some("not-in-inventory") => return &[],
         // No run goes on from a journal of which it does not know the end.
         Some("damaged-journal" | "unreadable-journal") => return &[Advice::Facts, Advice::Verify],
@@ -158,14 +167,14 @@ fn advised(report: &ClusterReport, run: &Run) -> &'static [Advice] {
         (Ending::NothingToDo, _) => &[],
         (Ending::Asked, _) => &[Advice::Verify, Advice::Confirm],
         (Ending::Refused | Ending::Unreachable, _) | (Ending::Failed, State::Clean) => {
-            &[Advice::Check, Advice::Resume]
+            &[Advice::Check, Advice::Resume, Advice::Restore]
         }
         (_, State::Clean) => &[Advice::Resume],
         // All steps are done and a post-check failed: the checks are what to look at.
         (Ending::Failed, _) if report.failed_step.is_none() => {
-            &[Advice::Check, Advice::Verify, Advice::Resume]
+            &[Advice::Check, Advice::Verify, Advice::Resume, Advice::Restore]
         }
-        _ => &[Advice::Facts, Advice::Verify, Advice::Resume],
+        _ => &[Advice::Facts, Advice::Verify, Advice::Resume, Advice::Restore],
     }
 }
 

@@ -9,6 +9,7 @@ use super::cluster::Ending;
 use super::next::{Next, with_places};
 use super::screen::Look;
 use super::underway::Underway;
+use super::way_back::WayBack;
 use crate::form::{between, count, moment, seconds};
 use crate::remote::printable;
 use crate::state::{Control, Holder, Run, Want};
@@ -121,6 +122,8 @@ pub struct ClusterStatus {
     pub since: Option<Timestamp>,
     /// For how many seconds; never more than the process has worked, and never less than none: clocks are set.
     pub seconds: Option<u64>,
+    /// Where nothing works on it: the backup that takes it back to what it was before the rung that has not come to its end.
+    pub way_back: Option<WayBack>,
     #[serde(skip)]
     ending: Option<Ending>,
 }
@@ -140,6 +143,7 @@ impl Status {
             stories.iter().map(|(name, underway)| cluster(name, underway.as_ref(), now, age)).collect();
         let finished = clusters.iter().all(|cluster| cluster.ending.is_some());
         let state = RunState::of(process.is_some(), asked.as_ref(), finished);
+        let next = next(run, state, &clusters);
         Self {
             schema: SCHEMA,
             run: run.id.clone(),
@@ -152,7 +156,7 @@ impl Status {
             asked,
             totals: totals(&clusters),
             clusters,
-            next: next(run, state),
+            next,
         }
     }
 
@@ -260,6 +264,7 @@ fn cluster(
         noted: failure.map(|failure| printable(&failure.message)).or_else(|| underway.noted.clone()),
         since: underway.since,
         seconds: underway.since.filter(|_| going_on && age.is_some()).map(elapsed),
+        way_back: underway.way_back().filter(|_| age.is_none() || ending.is_some()).cloned(),
         ending,
     }
 }
@@ -277,7 +282,7 @@ fn totals(clusters: &[ClusterStatus]) -> Totals {
     totals
 }
 
-fn next(run: &Run, state: RunState) -> Vec<Next> {
+fn next(run: &Run, state: RunState, clusters: &[ClusterStatus]) -> Vec<Next> {
     let words: &[(&str, &str)] = match state {
         RunState::Running => &[
             ("watch", "to see it go on"),
@@ -290,6 +295,9 @@ fn next(run: &Run, state: RunState) -> Vec<Next> {
             ("watch", "to see it"),
         ],
         RunState::Stopping => &[("watch", "to see it end")],
+        RunState::Finished if clusters.iter().any(|cluster| cluster.way_back.is_some()) => {
+            &[("report", "to see how it ended"), ("resume", "to go on with what has not come to its end")]
+        }
         RunState::Finished => &[("report", "to see how it ended")],
         RunState::Unfinished if run.target.is_none() => &[("report", "to see how far it came")],
         RunState::Unfinished => &[("resume", "to go on with it"), ("report", "to see how far it came")],
@@ -299,99 +307,9 @@ fn next(run: &Run, state: RunState) -> Vec<Next> {
         command: format!("{fleet} {word} {}", run.id),
         why: (*why).to_owned(),
     };
-    words.iter().map(next).collect()
+    let back = clusters.iter().filter_map(|one| Some(one.way_back.as_ref()?.next(&fleet, &one.cluster)));
+    words.iter().map(next).chain(back).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{Left, Outcome};
-    use crate::report::board::tests::{event, planned, started};
-    use crate::version::Version;
-
-    fn run() -> Run {
-        Run {
-            schema: crate::state::SCHEMA,
-            id: "20261122T120000Z-abcd".into(),
-            started: "2026-11-22T12:00:00Z".parse().unwrap(),
-            by: "operator@desk".into(),
-            fleet: "0.1.0".into(),
-            typed: vec!["fleet".into(), "--runs".into(), "r".into(), "upgrade".into()],
-            target: Some(Version::V0_7),
-            clusters: vec!["acme".into(), "birch".into(), "cedar".into(), "dogwood".into()],
-            acknowledged: vec![],
-            plan: None,
-        }
-    }
-
-    fn clusters() -> Vec<(String, Result<Underway, String>)> {
-        let mut acme = Underway::default();
-        acme.see(&planned("acme", "to-0.7", &["backup/copy", "to-0.7/wait"]));
-        acme.see(&started("acme", "to-0.7/wait"));
-        let mut birch = Underway::default();
-        birch.see(&event("birch", crate::event::What::Finished { outcome: Outcome::Done }));
-        let mut cedar = Underway::default();
-        let outcome = Outcome::Interrupted { state: Left::Clean };
-        cedar.see(&event("cedar", crate::event::What::Finished { outcome }));
-        vec![
-            ("acme".into(), Ok(acme)),
-            ("birch".into(), Ok(birch)),
-            ("cedar".into(), Ok(cedar)),
-            ("dogwood".into(), Ok(Underway::default())),
-        ]
-    }
-
-    /// Whoever holds the run, for so many seconds by what counts up whatever the clock says.
-    fn holder(age: u64) -> Holder {
-        let root = tempfile::tempdir().unwrap();
-        let (folder, _lock) = crate::state::RunFolder::begin(root.path(), &run()).unwrap();
-        let holder = crate::state::RunLock::holder(&folder).unwrap().unwrap();
-        Holder { uptime: holder.uptime.saturating_sub(age), ..holder }
-    }
-
-    fn status(process: Option<Holder>, asked: Option<Want>, now: &str) -> Status {
-        let asked = asked.map(|want| Control::new(want, "b@desk"));
-        Status::new(&run(), process, asked, &clusters(), now.parse().unwrap())
-    }
-
-    #[test]
-    fn a_run_that_goes_on_tells_each_cluster_and_the_totals() {
-        // The step began at 12:03:07.
-        let status = status(Some(holder(600)), None, "2026-11-22T12:04:10Z");
-        assert_eq!(status.state, RunState::Running);
-        let acme = &status.clusters[0];
-        assert_eq!((acme.state.as_str(), acme.step, acme.steps, acme.seconds), ("under way", 2, 2, Some(63)));
-        let totals = Totals { clusters: 4, done: 1, not_done: 1, under_way: 1, waiting: 1 };
-        assert_eq!(status.totals, totals);
-        let text = status.text(Look::PLAIN);
-        assert!(text.contains("fleet --runs r watch 20261122T120000Z-abcd"), "{text}");
-        assert!(text.contains("1 m 03 s") && !text.contains("birch") && !text.contains("dogwood"), "{text}");
-    }
-
-    #[test]
-    fn a_clock_that_is_set_makes_no_time_negative_or_longer_than_the_process_has_worked() {
-        for (now, most) in [("2026-11-21T00:00:00Z", 0), ("2036-01-01T00:00:00Z", 605)] {
-            let seconds = status(Some(holder(600)), None, now).clusters[0].seconds.unwrap();
-            assert!(seconds <= most, "{now}: {seconds}");
-        }
-        // Nobody knows for how long a dead process has done something.
-        assert_eq!(status(None, None, "2026-11-22T12:04:10Z").clusters[0].seconds, None);
-    }
-
-    #[test]
-    fn what_to_type_next_is_told_for_every_state() {
-        let now = "2026-11-22T12:04:10Z";
-        let words = |process: Option<Holder>, asked| {
-            let status = status(process, asked, now);
-            let words: Vec<String> =
-                status.next.iter().map(|next| next.command.split(' ').nth(3).unwrap().to_owned()).collect();
-            (status.state, words.join(" "))
-        };
-        let held = || Some(holder(1));
-        assert_eq!(words(held(), None), (RunState::Running, "watch pause abort".into()));
-        assert_eq!(words(held(), Some(Want::Go)), (RunState::Running, "watch pause abort".into()));
-        assert_eq!(words(held(), Some(Want::Pause)), (RunState::Paused, "resume abort watch".into()));
-        assert_eq!(words(held(), Some(Want::Abort)), (RunState::Stopping, "watch".into()));
-        assert_eq!(words(None, Some(Want::Pause)), (RunState::Unfinished, "resume report".into()));
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::way_back::{Finder, WayBack};
 use crate::event::{Event, Outcome, What};
 use crate::remote::printable;
 
@@ -24,6 +25,7 @@ pub struct Underway {
     rung: Vec<String>,
     below: usize,
     migration: String,
+    back: Finder,
 }
 
 impl Underway {
@@ -34,6 +36,7 @@ impl Underway {
 
     /// Takes one event over.
     pub fn see(&mut self, event: &Event) {
+        self.back.see(event);
         match &event.what {
             What::Begun { .. } => self.turn_to("logging in", event),
             What::Resumed { .. } => {
@@ -74,6 +77,12 @@ impl Underway {
         }
         self.rung = steps.to_vec();
         self.steps = self.below + steps.len();
+    }
+
+    /// The backup that takes the cluster back to what it was before the rung that is under way, once that has changed anything.
+    #[must_use]
+    pub fn way_back(&self) -> Option<&WayBack> {
+        self.back.found()
     }
 
     /// What is done, with the step's number before it: `3/14 Copy the volumes`.

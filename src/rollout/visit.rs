@@ -13,7 +13,7 @@ use crate::facts::identity;
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::planner;
-use crate::run::{self, Fenced, vars};
+use crate::run::{self, Fenced, cleanup, nextcloud, vars};
 use crate::ssh::{Network, Session};
 use crate::state::{ClusterFolder, Run, RunFolder, step_log};
 use crate::window::Wanted;
@@ -25,6 +25,10 @@ pub enum Errand {
     Window(Wanted),
     /// Changed variables are put into the clusters, by cluster.
     Vars(BTreeMap<String, vars::Wanted>),
+    /// What an upgrade has left is cleaned up, by cluster as it was shown.
+    Cleanup(cleanup::Wish, BTreeMap<String, cleanup::Listing>),
+    /// Users' files in Nextcloud are given to who they are now. Each cluster has users of its own, so it is one.
+    Transfer(nextcloud::Wanted),
 }
 
 /// A visit to many clusters.
@@ -154,6 +158,14 @@ impl Visit {
                 Some(wanted) => {
                     let log = folder.path().join(step_log(vars::STEP));
                     vars::carry(fenced, cluster, wanted, (folder.path(), &log), journal).await
+                }
+                None => Ok(Outcome::NothingToDo),
+            },
+            Errand::Transfer(wanted) => nextcloud::carry(fenced, cluster, wanted, folder, journal).await,
+            Errand::Cleanup(wish, all) => match all.get(&cluster.name) {
+                Some(shown) => {
+                    let log = folder.path().join(step_log(cleanup::STEP));
+                    cleanup::carry(fenced, cluster, (wish, shown), (folder.path(), &log), journal).await
                 }
                 None => Ok(Outcome::NothingToDo),
             },

@@ -134,14 +134,14 @@ mod tests {
 
     #[test]
     fn what_a_script_says_of_a_known_fault_leads_to_its_page() {
-        let page = |said: &str| match explained(Trouble::Failed(Failure::new(FAILED, said).read("docs/x.md")))
-        {
+        let failed = |said: &str| Trouble::Failed(Failure::new(FAILED, said).read("docs/scripts.md"));
+        let page = |said: &str| match explained(failed(said)) {
             Trouble::Failed(failure) => failure.read,
             other @ Trouble::InDoubt(_) => panic!("{other:?}"),
         };
         let said = "`install/install-app.sh wekan` ended with exit code 1: resource is suspended";
         assert_eq!(page(said), "docs/remedies.md#suspended");
-        assert_eq!(page("`install/install-app.sh wekan` ended with exit code 1"), "docs/x.md");
+        assert_eq!(page("`install/install-app.sh wekan` ended with exit code 1"), "docs/scripts.md");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use crate::plan::MoveClaim;
 use crate::remote::Remote;
 
 mod standing;
+pub(super) use standing::NEW_CLAIM;
 #[cfg(test)]
 mod tests;
 

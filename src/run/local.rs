@@ -3,8 +3,10 @@
 //! Its exit status decides. One that was ended, because its time was over or the line was lost, leaves a doubt: what it had asked of the
 //! cluster may have been done or not.
 
+use std::io::sink;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,11 +18,13 @@ use crate::facts::scripts::PYTHON;
 use crate::inventory::Cluster;
 use crate::kubeconfig::{self, KubeconfigError};
 use crate::plan::{Local, Step};
-use crate::remote::{Exit, Forward, Remote, RemoteError};
+use crate::remote::{Command, Exit, Forward, Remote, RemoteError};
 use crate::upstream::{self, End, Release, Running};
 
 /// Where to read on.
 const READ: &str = "docs/scripts.md#when-a-script-fails";
+/// How often the host is asked meanwhile whether its lock is still ours.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The cause of a script that ended by itself, and not well.
 pub(super) const FAILED: &str = "script-failed";
 /// The cause of a script that never began.
@@ -74,7 +78,7 @@ pub async fn carry<R: Remote>(
     let began = Instant::now();
     let running = Running::start(command, Some(&place.mark(&step.id)))
         .map_err(|error| not_started(&format!("{script} cannot be started: {error}")))?;
-    let (exit, ended) = follow(running, way, step, script, ends, scribe).await?;
+    let (exit, ended) = follow(remote, running, way, step, script, ends, scribe).await?;
     scribe.ran(&script.to_string(), &exit, millis(began))?;
     ended
 }
@@ -94,7 +98,8 @@ async fn lay(
 }
 
 /// Follows it to its end: what is to be written down of that, and what it means.
-async fn follow(
+async fn follow<R: Remote>(
+    remote: &R,
     mut running: Running,
     way: Forward,
     step: &Step,
@@ -107,6 +112,7 @@ async fn follow(
         // A script that fails because its way is gone has not failed by itself.
         biased;
         gone = &mut serving => Err(gone),
+        lost = fenced_off(remote) => Err(lost),
         end = running.follow(ends, scribe.writer()) => Ok(end.map_err(|error| lost_sight(script, &error))?),
     };
     Ok(match ended {
@@ -128,13 +134,30 @@ async fn follow(
         }
         Err(gone) => {
             running.end(scribe.writer()).await.map_err(|error| lost_sight(script, &error))?;
+            let why = if matches!(gone, RemoteError::LockLost(_)) {
+                "somebody else may be at work on the cluster"
+            } else {
+                "its way to the cluster is gone"
+            };
             let said = format!(
-                "`{script}` was ended, because its way to the cluster is gone: {gone}; what it had asked of the cluster may have been done"
+                "`{script}` was ended, because {why}: {gone}; what it had asked of the cluster may have been done"
             );
             let failure = Failure::new(gone.kind(), said).read("docs/operating.md#in-doubt");
             (gone.to_string(), Err(Trouble::InDoubt(failure)))
         }
     })
+}
+
+/// Ends once the host says that its lock is not ours any more. A script's own requests go through the tunnel, past the guard that every command
+/// has: until it ends, nothing but this would tell.
+async fn fenced_off<R: Remote>(remote: &R) -> RemoteError {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        // A host that does not answer now has not said so; that its line is gone, the way itself tells.
+        if let Err(lost @ RemoteError::LockLost(_)) = remote.run(&Command::new(":"), &mut sink()).await {
+            return lost;
+        }
+    }
 }
 
 /// This machine could not follow it to its end.

@@ -166,7 +166,7 @@ async fn restore<R: Remote>(
 }
 
 /// The objects that are there, one question a kind and namespace.
-async fn fetch<R: Remote>(
+pub(super) async fn fetch<R: Remote>(
     remote: &R,
     objects: &[Object],
     scribe: &mut Scribe<'_>,

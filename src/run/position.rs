@@ -50,13 +50,22 @@ pub struct Backup {
     pub proven: bool,
 }
 
+/// A command that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Its line.
+    pub line: String,
+    /// `exit status 0`, or why there is none.
+    pub exit: String,
+}
+
 /// How a step stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Standing {
-    /// Begun, and no end is written. What its last command ended with, where one did.
+    /// Begun, and no end is written.
     Begun {
-        /// `exit status 0`, or why there is none.
-        ran: Option<String>,
+        /// The last of its commands that ended. What a step's own command is, only the step knows: others are run beside it.
+        ran: Option<Ran>,
     },
     /// Failed.
     Failed(Failure),
@@ -172,9 +181,9 @@ impl Rung {
                     self.doubt = Some(step.clone());
                 }
             }
-            What::Ran { step, exit, .. } => {
+            What::Ran { step, line, exit, .. } => {
                 if let Some(Standing::Begun { ran }) = self.steps.get_mut(step) {
-                    *ran = Some(exit.clone());
+                    *ran = Some(Ran { line: line.clone(), exit: exit.clone() });
                 }
             }
             What::StepEnded { step, end, .. } => {

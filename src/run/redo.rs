@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::position::Standing;
+use super::position::{Ran, Standing};
 use super::{Ground, Scribe, Trouble, copy, job, local, wait};
 use crate::event::{Failure, Left, Outcome, StepEnd, What};
 use crate::journal::Journal;
@@ -164,16 +164,14 @@ impl Ground {
             }
             Standing::Failed(failure) if not_run_at_all(failure) => return Begin::Do,
             Standing::Failed(failure) => (format!("it failed ({})", failure.message), false),
-            Standing::Begun { ran: Some(exit) } if is_job(step) && *exit == Exit::Code(0).to_string() => {
-                return Begin::IsDone("its host has told of its end, exit status 0".to_owned());
-            }
-            Standing::Begun { ran: Some(exit) }
-                if matches!(step.action, Action::Local(_)) && *exit == Exit::Code(0).to_string() =>
-            {
-                return Begin::IsDone("its script had ended with exit status 0".to_owned());
-            }
-            Standing::Begun { ran: Some(exit) } if is_job(step) && exit.starts_with("exit status") => {
-                (format!("its command ended with {exit}"), false)
+            Standing::Begun { ran: Some(ran) } if is_own(step, ran) => {
+                if ran.exit == Exit::Code(0).to_string() {
+                    return Begin::IsDone("its command had ended with exit status 0".to_owned());
+                }
+                (
+                    format!("its command ended with {}", ran.exit),
+                    is_job(step) && !ran.exit.starts_with("exit status"),
+                )
             }
             Standing::Begun { .. } => ("its end was not written down".to_owned(), is_job(step)),
             Standing::InDoubt(failure) => (failure.message.clone(), is_job(step)),
@@ -214,6 +212,15 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(20 * 60);
 
 const fn is_job(step: &Step) -> bool {
     matches!(step.action, Action::Job(_))
+}
+
+/// Whether a command that ended is the one that the whole step is. Beside it others are run: one before each step keeps the truce alive.
+fn is_own(step: &Step, ran: &Ran) -> bool {
+    match &step.action {
+        Action::Job(command) => ran.line == command.line(),
+        Action::Local(script) => ran.line == script.to_string(),
+        _ => false,
+    }
 }
 
 fn ended(step: String, end: StepEnd, took_ms: u64) -> What {

@@ -195,7 +195,7 @@ async fn read_back<R: Remote>(remote: &R, scribe: &mut Scribe<'_>) -> Result<Liv
 }
 
 /// The Secret as it can be put back later: without what belongs to its present life alone.
-fn bare(object: &Value) -> Value {
+pub(super) fn bare(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(metadata) = object["metadata"].as_object_mut() {
         for key in ["resourceVersion", "uid", "creationTimestamp", "managedFields", "generation"] {

@@ -1,17 +1,18 @@
 //! One cell of the table: one fault at one place of a run, then `fleet resume` until all is done.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use fleet::lab::{Host, HostSpec};
 use fleet::plan::Action;
+use fleet::version::Version;
 
 use crate::lab_support::{Bench, acknowledging, until};
 use crate::strike::{self, Held};
-use crate::{ends, laws};
+use crate::upstream_repo::bench::Upstream;
+use crate::{ends, laws, shim};
 
 /// The name of the host of every cell: what the lab makes up of it is the same everywhere.
 pub(crate) const HOST: &str = "oak";
@@ -22,9 +23,33 @@ const REST: Duration = Duration::from_secs(15);
 /// How often a run is gone on with before it counts as one that never ends.
 const RESUMES: usize = 4;
 
+/// The rungs that the table climbs. The first is there with all that is around every rung, of the others the steps of their own.
+pub(crate) const RUNGS: [Rung; 4] = [
+    Rung { id: "to-0.7", from: Version::V0_6, to: "0.7" },
+    Rung { id: "to-0.8", from: Version::V0_7, to: "0.8" },
+    Rung { id: "to-1.0", from: Version::V0_8, to: "1.0" },
+    Rung { id: "to-2", from: Version::V1_0, to: "2" },
+];
+
+/// A rung of the ladder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rung {
+    pub(crate) id: &'static str,
+    from: Version,
+    to: &'static str,
+}
+
+impl Rung {
+    /// The words of an upgrade over it alone.
+    pub(crate) fn upgrade(self) -> Vec<&'static str> {
+        acknowledging(&["upgrade", "--to", self.to], &["--all"])
+    }
+}
+
 /// Where a fault comes: a step, or a moment beside the steps.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
+    pub(crate) rung: Rung,
     pub(crate) name: String,
     /// What its first line in the journal holds.
     pub(crate) begin: String,
@@ -37,9 +62,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn step(id: &str, ran: usize, action: Option<Action>) -> Self {
+    pub(crate) fn step(rung: Rung, id: &str, ran: usize, action: Option<Action>) -> Self {
         let line = |what: &str| format!(r#""what":"{what}","step":"{id}""#);
         Self {
+            rung,
             name: id.to_owned(),
             begin: line("step-started"),
             end: line("step-ended"),
@@ -49,9 +75,10 @@ impl Place {
     }
 
     /// A moment that is one line: `locked`, `planned`, `finished`.
-    pub(crate) fn moment(what: &str) -> Self {
+    pub(crate) fn moment(rung: Rung, what: &str) -> Self {
         let line = format!(r#""what":"{what}""#);
         Self {
+            rung,
             name: format!("({what})"),
             begin: line.clone(),
             end: line.clone(),
@@ -166,22 +193,26 @@ impl Told {
 
 /// The host of a cell: small, with a source that was found suspended and an application that lacks a password, so that its plan has every
 /// step that there is.
-pub(crate) fn spec() -> HostSpec {
-    let mut spec = HostSpec::new(HOST).apps(["wordpress"]);
+pub(crate) fn spec(rung: Rung) -> HostSpec {
+    let mut spec = HostSpec::new(HOST).version(rung.from).apps(["wordpress"]);
     spec.source_suspended = true;
     spec
 }
 
 /// A bench with that host, and with secrets that no chart makes again.
-pub(crate) fn bench() -> Bench {
-    let bench = Bench::new(vec![spec()]);
+pub(crate) fn bench(rung: Rung) -> Bench {
+    // Its repository lies in the bench's own folder.
+    let bench = match rung.id {
+        "to-0.7" => Bench::new(vec![spec(rung)]),
+        _ => Upstream::new(vec![spec(rung)]).bench,
+    };
     ends::make_secrets_own(bench.host(HOST));
     bench
 }
 
 /// Lets it go wrong there and goes on until all is done. `chance` decides what is left open.
 pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End) -> Told {
-    let bench = bench();
+    let bench = bench(place.rung);
     let host = bench.host(HOST);
     let gate = bench.path("gate");
     fs::create_dir(&gate).unwrap();
@@ -191,9 +222,9 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         At::End => (&place.end, 1),
         At::Ran => (&place.ran.0, 1 + usize::try_from(chance).unwrap_or(0) % place.ran.1.max(1)),
     };
-    let mut command = bench.command(&acknowledging(&["upgrade"], &["--all"]));
+    let mut command = bench.command(&place.rung.upgrade());
     command
-        .env("LD_PRELOAD", shim())
+        .env("LD_PRELOAD", shim::library())
         .env("CRASH_DO", does)
         .env("CRASH_AT", text)
         .env("CRASH_NTH", nth.to_string())
@@ -214,7 +245,7 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         differs.extend(held.strike(place, wrong));
     }
     let mut ended = vec![wait(first)];
-    differs.extend(laws::ahead_of_the_journal(&bench, host));
+    differs.extend(laws::ahead_of_the_journal(&bench, host, place.rung));
     if ended[0] != "0" {
         differs.extend(strike::out_of_order(&bench, host, place, wrong, &found));
     }
@@ -226,7 +257,10 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         differs.push(format!("it was not struck: it ended with {}", ended[0]));
     }
     while ended.last().is_none_or(|last| last != "0" && last != "hung") && ended.len() <= RESUMES {
-        let command = bench.command(&["resume", "last"]);
+        let settle = ended.last().filter(|last| *last == "6").and_then(|_| settle(&bench));
+        let mut words = vec!["resume", "last"];
+        words.extend(settle.iter().flat_map(|settle| ["--settle", settle]));
+        let command = bench.command(&words);
         ended.push(wait(start(&bench, command, &format!("resume-{}", ended.len()))));
     }
     if ended.last().is_none_or(|last| last != "0") {
@@ -234,11 +268,18 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
     } else {
         differs.extend(settled(host, unbroken));
     }
-    differs.extend(laws::broken(&bench));
+    differs.extend(laws::broken(&bench, place.rung));
     if !differs.is_empty() || ended.iter().any(|ended| ended == "101") {
         keep(&bench, place, wrong);
     }
     Told { place: place.name.clone(), wrong, ended, differs }
+}
+
+/// What a person says of a step that nobody else may repeat. None where no person was asked for.
+fn settle(bench: &Bench) -> Option<String> {
+    let report = bench.report(HOST);
+    let step = report["failed_step"].as_str().filter(|_| report["failure"]["cause"] == fleet::run::ASK)?;
+    Some(format!("{HOST}:{step}=again"))
 }
 
 /// What differs when the cluster has come to rest: one that was started anew at the very end is still getting up.
@@ -298,20 +339,4 @@ fn keep(bench: &Bench, place: &Place, wrong: Wrong) {
     fs::create_dir_all(&to).unwrap();
     let copied = Command::new("cp").arg("-a").arg(bench.path(".")).arg(&to).status().unwrap();
     assert!(copied.success(), "cannot keep {}", to.display());
-}
-
-/// The library between `fleet` and its disk, made once.
-fn shim() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libcrash.so");
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/disk.c");
-        let made =
-            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&to).arg(from).status();
-        assert!(
-            made.is_ok_and(|status| status.success()),
-            "cc, which cargo itself needs, cannot build disk.c"
-        );
-        to
-    })
 }

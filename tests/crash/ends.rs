@@ -6,6 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fleet::lab::{Host, Power};
+use fleet::version::Version;
 use serde_json::{Value, json};
 
 use crate::lab_support::tree;
@@ -58,6 +59,12 @@ impl End {
             }
             let mut object = serde_json::from_str(&text).unwrap();
             strip(&mut object);
+            // The clients of single sign-on that 0.8 lacks, its installation makes up.
+            if host.spec().version == Version::V0_7 && name.ends_with("-oauth-variables") {
+                for key in ["client_id", "client_secret"] {
+                    object["data"][key] = json!("made up");
+                }
+            }
             if object["kind"] != json!("PersistentVolume") {
                 object["metadata"]["name"] = json!(name);
             }

@@ -10,7 +10,7 @@ use fleet::lab::Host;
 use fleet::plan::{Action, Plan};
 use fleet::run::Position;
 
-use crate::cell::HOST;
+use crate::cell::{HOST, Rung};
 use crate::lab_support::Bench;
 
 fn folder(bench: &Bench) -> PathBuf {
@@ -22,7 +22,7 @@ fn events(bench: &Bench) -> Result<Vec<Event>, String> {
 }
 
 /// Commands that the host was sent although no line of the journal says that their step is begun.
-pub(crate) fn ahead_of_the_journal(bench: &Bench, host: &Host) -> Vec<String> {
+pub(crate) fn ahead_of_the_journal(bench: &Bench, host: &Host, rung: Rung) -> Vec<String> {
     let events = match events(bench) {
         Ok(events) => events,
         Err(error) => return vec![error],
@@ -35,7 +35,7 @@ pub(crate) fn ahead_of_the_journal(bench: &Bench, host: &Host) -> Vec<String> {
         })
         .collect();
     // A run that was broken off before it had a plan has sent none of its commands.
-    let Ok(plan) = fs::read(folder(bench).join("to-0.7/plan.json")) else { return Vec::new() };
+    let Ok(plan) = fs::read(folder(bench).join(rung.id).join("plan.json")) else { return Vec::new() };
     let plan: Plan = serde_json::from_slice(&plan).unwrap();
     let sent = host.commands();
     plan.steps
@@ -51,12 +51,13 @@ pub(crate) fn ahead_of_the_journal(bench: &Bench, host: &Host) -> Vec<String> {
 
 /// Laws of a whole journal that were broken: what is done is not done again, nothing is changed before this process has proven the backup, and at
 /// the end all is done.
-pub(crate) fn broken(bench: &Bench) -> Vec<String> {
+pub(crate) fn broken(bench: &Bench, rung: Rung) -> Vec<String> {
     let events = match events(bench) {
         Ok(events) => events,
         Err(error) => return vec![error],
     };
     let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
+    let resumes = format!("{}/resume-source", rung.id);
     let mut proven = false;
     let mut broken = Vec::new();
     for event in &events {
@@ -67,7 +68,7 @@ pub(crate) fn broken(bench: &Bench) -> Vec<String> {
             What::Planned { .. } => done.clear(),
             // A source that was suspended again must be resumed again.
             What::GivenBack { .. } => {
-                done.remove("to-0.7/resume-source");
+                done.remove(resumes.as_str());
             }
             What::Ran { step, .. } if !begun.contains(step.as_str()) => {
                 broken.push(format!("{step} has run a command before its line was written"));

@@ -66,7 +66,8 @@ struct Before {
 /// Upgrades so many hosts.
 pub(crate) fn soak(hosts: usize, seed: u64, unbroken: &ends::End) -> Soaked {
     let began = Instant::now();
-    let specs = (0..hosts).map(|number| HostSpec { name: format!("oak-{number:03}"), ..cell::spec() });
+    let specs =
+        (0..hosts).map(|number| HostSpec { name: format!("oak-{number:03}"), ..cell::spec(cell::RUNGS[0]) });
     let bench = Bench::new(specs.collect());
     let before: Vec<(&Host, Before)> = bench
         .lab

@@ -11,7 +11,7 @@ use fleet::plan::{Action, Probe};
 
 use crate::cell::{HOST, Place, Wrong, last_lines, pass, start, wait};
 use crate::ends;
-use crate::lab_support::{Bench, acknowledging, files, left_on_spool, until};
+use crate::lab_support::{Bench, files, left_on_spool, until};
 
 /// How long an API and an sshd that go away stay away, in the whole table and in the sample.
 const API_AWAY: (u64, u64) = (30, 3);
@@ -60,7 +60,7 @@ impl Held<'_> {
             },
             Wrong::GivenUp => self.until_its_end(&Fault::Unreachable),
             Wrong::Second => {
-                let found = self.second();
+                let found = self.second(place);
                 self.go();
                 return found;
             }
@@ -103,9 +103,9 @@ impl Held<'_> {
     }
 
     /// Somebody else upgrades the same host meanwhile: it must be told who holds the lock, with exit code 5.
-    fn second(&self) -> Option<String> {
+    fn second(&self, place: &Place) -> Option<String> {
         let Self { bench, host, .. } = self;
-        let mut command = bench.command(&acknowledging(&["upgrade"], &["--all"]));
+        let mut command = bench.command(&place.rung.upgrade());
         command.env("FLEET_RUNS", bench.path("other-runs")).env("FLEET_BACKUPS", bench.path("other-backups"));
         let before = ends::changing(host);
         let ended = wait(start(bench, command, "second"));

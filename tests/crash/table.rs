@@ -8,11 +8,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fleet::event::{Event, What};
 use fleet::plan::Plan;
 
-use crate::cell::{self, Place, Told, Wrong};
+use crate::cell::{self, Place, Rung, Told, Wrong};
 use crate::ends::End;
 
-/// The places of a run, in the order of its journal.
-pub(crate) fn places(plan: &Plan, events: &[Event]) -> Vec<Place> {
+/// The places of a run over this rung, in the order of its journal. What is around every rung is told of the first alone.
+pub(crate) fn places(rung: Rung, plan: &Plan, events: &[Event]) -> Vec<Place> {
+    let own = format!("{}/", rung.id);
+    let mut places = all_places(rung, plan, events);
+    places.retain(|place| rung.id == cell::RUNGS[0].id || place.name.starts_with(&own));
+    places
+}
+
+fn all_places(rung: Rung, plan: &Plan, events: &[Event]) -> Vec<Place> {
     let action = |id: &str| plan.steps.iter().find(|step| step.id == id).map(|step| step.action.clone());
     let mut ran: BTreeMap<&str, usize> = BTreeMap::new();
     for event in events {
@@ -23,13 +30,18 @@ pub(crate) fn places(plan: &Plan, events: &[Event]) -> Vec<Place> {
     let mut places = Vec::new();
     for event in events {
         match &event.what {
-            What::Locked { .. } => places.push(Place::moment("locked")),
-            What::Planned { .. } => places.push(Place::moment("planned")),
+            What::Locked { .. } => places.push(Place::moment(rung, "locked")),
+            What::Planned { .. } => places.push(Place::moment(rung, "planned")),
             What::StepStarted { step, .. } => {
-                places.push(Place::step(step, ran.get(step.as_str()).copied().unwrap_or(0), action(step)));
+                places.push(Place::step(
+                    rung,
+                    step,
+                    ran.get(step.as_str()).copied().unwrap_or(0),
+                    action(step),
+                ));
             }
-            What::Unlocked { .. } => places.push(Place::moment("unlocked")),
-            What::Finished { .. } => places.push(Place::moment("finished")),
+            What::Unlocked { .. } => places.push(Place::moment(rung, "unlocked")),
+            What::Finished { .. } => places.push(Place::moment(rung, "finished")),
             _ => {}
         }
     }
@@ -83,7 +95,12 @@ pub(crate) struct Table(Vec<Told>);
 
 impl Table {
     /// Runs the cells, so many at once.
-    pub(crate) fn fill(cells: Vec<(Place, Wrong)>, at_once: usize, seed: u64, unbroken: &End) -> Self {
+    pub(crate) fn fill(
+        cells: Vec<(Place, Wrong)>,
+        at_once: usize,
+        seed: u64,
+        unbroken: &BTreeMap<&str, End>,
+    ) -> Self {
         let mut chance = Chance::of(seed);
         let cells: Vec<_> = cells.into_iter().map(|(place, wrong)| (place, wrong, chance.next())).collect();
         let next = AtomicUsize::new(0);
@@ -94,7 +111,7 @@ impl Table {
             for _ in 0..at_once {
                 scope.spawn(|| {
                     while let Some((place, wrong, chance)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let one = cell::run(place, *wrong, *chance, unbroken);
+                        let one = cell::run(place, *wrong, *chance, &unbroken[place.rung.id]);
                         let word = if one.is_well() { "ok" } else { "NOT OK" };
                         let found: Vec<&str> = one.differs.iter().take(3).map(String::as_str).collect();
                         let found = found.join("\n    ");

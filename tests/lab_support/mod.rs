@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot be set up fails its test")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A lab, and a folder for what the binary makes of it.
 pub(crate) struct Bench {
     pub(crate) lab: Lab,
+    /// What the binary finds its programs by, where it is not what the test does.
+    pub(crate) programs: Option<OsString>,
     folder: tempfile::TempDir,
 }
 
@@ -50,7 +53,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let lab =
             Lab::start(&folder.path().join("lab"), specs, Path::new(env!("CARGO_BIN_EXE_fleet"))).unwrap();
-        Self { lab, folder }
+        Self { lab, programs: None, folder }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -69,6 +72,9 @@ impl Bench {
             .env("FLEET_INVENTORY", self.lab.inventory())
             .env("FLEET_RUNS", self.path("runs"))
             .env("FLEET_BACKUPS", self.path("backups"));
+        if let Some(programs) = &self.programs {
+            command.env("PATH", programs);
+        }
         command
     }
 
@@ -150,7 +156,11 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     pub(crate) fn start(bench: &Bench, words: &[&str]) -> Self {
-        let mut child = bench.command(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(&mut bench.command(words))
+    }
+
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&said);

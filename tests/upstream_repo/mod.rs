@@ -3,6 +3,8 @@
 //! Its branches v0.8, v1.0 and v2 hold scripts of upstream's names and interface (facts section 2.1). They talk to the cluster through the
 //! `KUBECONFIG` that they are given, and write into `clusters/NAME/ran.log` that they ran.
 
+pub(crate) mod bench;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -22,7 +24,7 @@ with open(os.path.join(folder, "ran.log"), "a") as log:
 print(f"PLAY RECAP: {cluster} ok=42 changed=3 failed=0")
 "#;
 
-/// What the scripts share. A cluster's folder with a file `fails` in it makes them fail.
+/// What the scripts share. A cluster's folder with a file `fails` in it makes them fail, and with a file `waits` wait, two minutes at most.
 const BEGIN: &str = r#"#!/bin/sh
 set -eu
 cluster=$1
@@ -30,6 +32,8 @@ cd "$(dirname "$0")/../../.."
 [ -d "clusters/$cluster" ] || { echo "there is no cluster $cluster" >&2; exit 1; }
 echo "$(basename "$0" .sh)${2:+ $2}" >> "clusters/$cluster/ran.log"
 [ ! -e "clusters/$cluster/fails" ] || { echo "it was told to fail" >&2; exit 1; }
+tries=0
+while [ -e "clusters/$cluster/waits" ] && [ "$tries" -lt 1200 ]; do tries=$((tries + 1)); sleep 0.1; done
 follow() {
   kubectl -n flux-system patch gitrepositories.source.toolkit.fluxcd.io stackspin --type merge -p "{\"spec\":{\"ref\":{\"branch\":\"$1\"}}}"
 }

@@ -19,7 +19,7 @@ mod finish;
 mod program;
 mod ssh_config;
 mod stackspin;
-mod value;
+pub(crate) mod value;
 
 pub use finish::{Imported, import};
 
@@ -179,12 +179,12 @@ fn text(path: &Path) -> Result<String, ImportError> {
 }
 
 /// Whether a value stands for what only Ansible can work out.
-fn is_template(text: &str) -> bool {
+pub(crate) fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
 /// Whether a text is encrypted by `ansible-vault`.
-fn is_vault(text: &str) -> bool {
+pub(crate) fn is_vault(text: &str) -> bool {
     text.trim_start().starts_with("$ANSIBLE_VAULT")
 }
 

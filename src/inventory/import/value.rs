@@ -10,7 +10,7 @@ use super::ImportError;
 
 /// A value. Numbers stay as they are written, as far as that can be known.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Flag(bool),
     Number(String),
@@ -21,14 +21,14 @@ pub(super) enum Value {
 
 /// A value and its line, counted from 1; 0 where that is not known.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) line: u64,
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) line: u64,
 }
 
 impl Value {
     /// Text or number as text.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Number(text) => Some(text),
             _ => None,
@@ -36,7 +36,7 @@ impl Value {
     }
 
     /// A map's entries.
-    pub(super) fn map(&self) -> Option<&[(String, Node)]> {
+    pub(crate) fn map(&self) -> Option<&[(String, Node)]> {
         match self {
             Self::Map(map) => Some(map),
             _ => None,
@@ -44,12 +44,12 @@ impl Value {
     }
 
     /// The entry of a map.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.map()?.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
     /// `true` and `false`, and the words that Ansible takes for them.
-    pub(super) fn flag(&self) -> Option<bool> {
+    pub(crate) fn flag(&self) -> Option<bool> {
         match self {
             Self::Flag(flag) => Some(*flag),
             Self::Text(text) | Self::Number(text) => match text.trim().to_lowercase().as_str() {
@@ -63,7 +63,7 @@ impl Value {
 }
 
 /// Reads YAML; JSON is YAML too. Tags say nothing: `!vault` is a text that begins as a vault's does. `file` is for messages.
-pub(super) fn yaml(file: &Path, text: &str) -> Result<Value, ImportError> {
+pub(crate) fn yaml(file: &Path, text: &str) -> Result<Value, ImportError> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,

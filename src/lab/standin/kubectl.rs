@@ -2,7 +2,7 @@
 //! reads; [`write`](mod@write) has the verbs that send whole objects, [`change`] those that change or delete what is there.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -31,6 +31,7 @@ pub(super) fn run(folder: &Path, words: &[String]) -> Done {
 
 /// A connection to the API.
 struct Session {
+    folder: PathBuf,
     server: Server,
     address: String,
 }
@@ -50,7 +51,7 @@ impl Session {
             })?
             .to_owned();
         let server = Server::connect(&address).map_err(|_| refused(&address))?;
-        Ok(Self { server, address })
+        Ok(Self { folder: folder.to_owned(), server, address })
     }
 
     fn dispatch(&mut self, typed: &Typed, done: &mut Done) -> Result<(), Complaint> {
@@ -67,7 +68,7 @@ impl Session {
             ("delete", _) => self.delete(typed, words, done),
             ("annotate" | "label", _) => self.mark(typed, verb, words, done),
             ("scale", _) => self.scale(typed, words, done),
-            ("exec", _) => self.exec(typed, words),
+            ("exec", _) => self.exec(typed, words, done),
             _ => Err(format!("error: unknown command {verb:?} for \"kubectl\"")),
         }
     }

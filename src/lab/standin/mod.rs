@@ -12,9 +12,12 @@ use super::host::Host;
 
 mod curl;
 mod kubectl;
+mod php;
 mod request;
 mod systemctl;
 mod typed;
+
+pub use php::Nextcloud;
 
 /// What a program printed and how it ended.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -59,6 +62,7 @@ pub fn called(mut words: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let done = match (program.as_str(), words.first().map(String::as_str)) {
         ("k3s", Some("kubectl")) => kubectl::run(folder, &words[1..]),
         ("curl", _) => curl::run(folder, &words),
+        ("php", Some("occ")) => php::run(folder, &words[1..]),
         _ => request::ask_lab(folder, &program, &words),
     };
     // A reader that went away (`| head`) is no trouble of ours.

@@ -140,11 +140,12 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
     }
     notes.extend([
         "The history of monitoring is not to be seen afterwards; its volumes are moved and kept.".to_owned(),
-        "Users of single sign-on get new names (stackspin-ID in place of oas-NAME): their files in Nextcloud are to be transferred to these."
+        "Users of single sign-on get new names (stackspin-ID in place of oas-NAME): fleet nextcloud transfer-files gives them \
+             their files in Nextcloud."
             .to_owned(),
         "An application that 0.8 counts as optional and 0.7 did not (perhaps monitoring) is installed afterwards with install/install-app.sh."
             .to_owned(),
-        "The old secrets in flux-system stay, and volumes keep policy Retain, until all is well and somebody cleans up.".to_owned(),
+        "The old secrets in flux-system stay, and volumes keep policy Retain, until all is well and somebody cleans up: fleet cleanup 0.8.".to_owned(),
     ]);
     notes
 }

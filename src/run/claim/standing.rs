@@ -19,10 +19,9 @@ use crate::plan::MoveClaim;
 use crate::remote::Command;
 use crate::run::onward::{Act, Next};
 
-/// The annotation of a volume with its policy from before the move, for the clean-up to give back.
-pub(super) const POLICY_BEFORE: &str = "stackspin-fleet/policy-before-move";
+pub(super) use crate::facts::volumes::POLICY_BEFORE;
 /// The annotation of a volume with the claim that is to be made: whoever goes on with the move finds it there, the old claim gone.
-pub(super) const NEW_CLAIM: &str = "stackspin-fleet/new-claim";
+pub(in crate::run) const NEW_CLAIM: &str = "stackspin-fleet/new-claim";
 
 /// What is next, by a list of namespaces, volumes, claims and pods.
 pub(super) fn next(what: &MoveClaim, list: &List) -> Result<Next, String> {

@@ -4,18 +4,41 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command as Program};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 
 use super::super::Ground;
-use super::super::position::Standing;
+use super::super::position::{Ran, Standing};
 use super::*;
 use crate::backup::Folder;
 use crate::event::{Left, Outcome};
 use crate::journal::Journal;
 use crate::plan::{Action, Class, Redo};
 use crate::remote::{Command, Output};
+
+/// A host whose lock is another run's when it is asked for the third time.
+#[derive(Default)]
+struct Broken(AtomicU32);
+
+impl Remote for Broken {
+    async fn run(&self, _: &Command, _: &mut (dyn Write + Send)) -> Result<Output, RemoteError> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(RemoteError::Deadline(Duration::from_secs(1))),
+            1 => Ok(Output { exit: Exit::Code(0), stdout: Vec::new(), stderr: Vec::new(), dropped: 0 }),
+            _ => Err(RemoteError::LockLost("somebody broke it".into())),
+        }
+    }
+
+    async fn stream(
+        &self,
+        command: &Command,
+        _: &mut (dyn AsyncWrite + Unpin + Send),
+    ) -> Result<Output, RemoteError> {
+        panic!("streams {}", command.line())
+    }
+}
 
 /// A host that is asked nothing.
 struct Silent;
@@ -84,9 +107,13 @@ fn left_behind(run: &str) -> Child {
 
 #[tokio::test]
 async fn a_script_whose_end_was_written_down_is_not_run_again() {
-    let ended = |exit: &str| Standing::Begun { ran: Some(exit.into()) };
-    assert_eq!(taken_up("r1", ended("exit status 0"), Redo::Never).await, Ok(()));
-    assert_eq!(cause(taken_up("r1", ended("exit status 1"), Redo::Never).await), "ask-a-person");
+    let ended =
+        |line: &str, exit: &str| Standing::Begun { ran: Some(Ran { line: line.into(), exit: exit.into() }) };
+    let script = "bin/upgrade.sh oak";
+    assert_eq!(taken_up("r1", ended(script, "exit status 0"), Redo::Never).await, Ok(()));
+    assert_eq!(cause(taken_up("r1", ended(script, "exit status 1"), Redo::Never).await), "ask-a-person");
+    // What else is run within the step, such as the sign of life before it, tells nothing of the script.
+    assert_eq!(cause(taken_up("r1", ended("true", "exit status 0"), Redo::Never).await), "ask-a-person");
 }
 
 #[tokio::test]
@@ -125,4 +152,28 @@ async fn while_the_old_script_runs_no_new_one_is_started_whatever_the_rule_says(
     old.kill().unwrap();
     old.wait().unwrap();
     assert_eq!(cause(taken_up("r3", Standing::Begun { ran: None }, Redo::Never).await), "ask-a-person");
+}
+
+/// The clock goes on by itself whenever nothing else is to be done: the script sleeps in real time, and is ended long before.
+#[tokio::test(start_paused = true)]
+async fn a_script_is_ended_with_all_that_it_started_when_the_hosts_lock_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&folder.path().join("journal.ndjson"), "oak", None).unwrap();
+    let mut scribe = Scribe::new(&mut journal, STEP, &folder.path().join("log")).unwrap();
+    let step = step(Redo::Never);
+    let Action::Local(script) = &step.action else { panic!() };
+    let mark = place("r5").mark(STEP);
+    let mut command = Program::new("sh");
+    command.args(["-c", "setsid sleep 600 & exec sleep 600"]).env(upstream::MARK, &mark);
+    let running = Running::start(command, Some(&mark)).unwrap();
+    let way = Forward { port: 1, serving: Box::pin(std::future::pending()) };
+    let ends = Instant::now() + Duration::from_secs(3600);
+    let host = Broken::default();
+    let (exit, ended) = follow(&host, running, way, &step, script, ends, &mut scribe).await.unwrap();
+    let Err(Trouble::InDoubt(failure)) = ended else { panic!("{ended:?}") };
+    assert_eq!(failure.cause, "lock-lost");
+    assert!(failure.message.contains("somebody else may be at work on the cluster"), "{}", failure.message);
+    assert!(exit.contains("somebody broke it"), "{exit}");
+    assert_eq!(host.0.load(Ordering::Relaxed), 3);
+    assert_eq!(upstream::alive(&mark), Vec::new(), "nothing of it goes on");
 }

@@ -1,5 +1,6 @@
 //! Verbs that change or delete objects which are there: `patch`, `annotate`, `label`, `scale`, `delete`, and `exec`, which leaves a mark.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -8,6 +9,8 @@ use super::super::Done;
 use super::super::typed::{Typed, named, pretty};
 use super::{Complaint, Session, refusal};
 use crate::lab::flux::DONE_INSIDE;
+use crate::lab::program;
+use crate::remote::quote;
 
 /// How long `delete` waits for an object to go.
 const GONE: Duration = Duration::from_secs(60);
@@ -132,8 +135,9 @@ impl Session {
         Ok(())
     }
 
-    /// There are no containers to run anything in: what was to be done is written on the workload.
-    pub(super) fn exec(&mut self, typed: &Typed, words: &[String]) -> Result<(), Complaint> {
+    /// There are no containers to run anything in: what was to be done is written on the workload. Nextcloud's `occ` alone has a stand-in,
+    /// and a script that asks it is run by a real shell.
+    pub(super) fn exec(&mut self, typed: &Typed, words: &[String], done: &mut Done) -> Result<(), Complaint> {
         let (kinds, names) = named(words, "exec")?;
         let resource = self.resource(&kinds)?;
         let name = names.first().ok_or("error: pod, type/name or --filename must be specified")?;
@@ -143,7 +147,46 @@ impl Session {
         let path = format!("{}/{name}", typed.place(&resource));
         let body = json!({"metadata": {"annotations": {DONE_INSIDE: typed.inside.join(" ")}}});
         let answer = self.ask("PATCH", &path, "application/merge-patch+json", &body)?;
-        if answer.status >= 400 { Err(refusal(&answer, "")) } else { Ok(()) }
+        if answer.status >= 400 {
+            return Err(refusal(&answer, ""));
+        }
+        match &typed.inside[..] {
+            [shell, option, script, rest @ ..]
+                if shell == "sh" && option == "-c" && script.contains("php occ") =>
+            {
+                self.inside(script, rest, done)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// In a container that runs as the owner of Nextcloud's files.
+    fn inside(&self, script: &str, words: &[String], done: &mut Done) -> Result<(), Complaint> {
+        let wrong = |error: std::io::Error| format!("error: the lab has no container: {error}");
+        let folder = self.folder.join("container");
+        let (bin, www) = (folder.join("bin"), folder.join("www"));
+        fs::create_dir_all(&www).and_then(|()| fs::create_dir_all(&bin)).map_err(wrong)?;
+        let [fleet, host] = [std::env::current_exe().map_err(wrong)?, self.folder.clone()]
+            .map(|path| quote(&path.to_string_lossy()));
+        let php = format!("#!/bin/sh\nexec {fleet} lab stand-in --host {host} php \"$@\"\n");
+        program(&bin.join("php"), php).map_err(wrong)?;
+        program(&bin.join("id"), "#!/bin/sh\necho 33\n").map_err(wrong)?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let script = script.replace("/var/www/html", &quote(&www.to_string_lossy()));
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .args(words)
+            .env("PATH", format!("{}:{path}", bin.display()))
+            .stdin(std::process::Stdio::null())
+            .output()
+            .map_err(wrong)?;
+        done.out = String::from_utf8_lossy(&output.stdout).into_owned();
+        done.err = String::from_utf8_lossy(&output.stderr).into_owned();
+        done.code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
+        if done.code != 0 {
+            done.err += &format!("command terminated with exit code {}\n", done.code);
+        }
+        Ok(())
     }
 
     pub(super) fn scale(
