@@ -92,14 +92,14 @@ fn make_claims(site: &Site, count: usize) -> Vec<MoveClaim> {
         let folder = site.host().storage().join(&volume);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("data"), &claim).unwrap();
-        let size = json!({"storage": "1Gi"});
+        let room = json!({"storage": "1Gi"});
         let made = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
-            "spec": {"capacity": size, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Delete",
+            "spec": {"capacity": room, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Delete",
                 "storageClassName": "local-path", "hostPath": {"path": folder}, "claimRef": {"namespace": "from", "name": claim}}});
         site.server.must("POST", "/api/v1/persistentvolumes", &made);
         let made = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": claim},
             "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "local-path", "volumeName": volume,
-                "resources": {"requests": size}}});
+                "resources": {"requests": room}}});
         site.server.must("POST", "/api/v1/namespaces/from/persistentvolumeclaims", &made);
         MoveClaim { from: "from".to_owned(), to: "to".to_owned(), claim, volume }
     };
