@@ -37,7 +37,7 @@ enum Advice {
     Restore,
 }
 
-const ORDER: [Advice; 9] = [
+const ORDER: [Advice; 10] = [
     Advice::Lock,
     Advice::Facts,
     Advice::Check,

@@ -184,7 +184,7 @@ impl Session {
         done.err = String::from_utf8_lossy(&output.stderr).into_owned();
         done.code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
         if done.code != 0 {
-            done.err.push_str(&format!("command terminated with exit code {}\n", done.code));
+            done.err += &format!("command terminated with exit code {}\n", done.code);
         }
         Ok(())
     }
