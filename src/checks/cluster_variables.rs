@@ -2,7 +2,6 @@
 
 use super::{Check, Verdict, When, judged, listed};
 use crate::facts::Facts;
-use crate::facts::flux::Flux;
 
 pub(super) const CHECK: Check = Check {
     id: "cluster-variables",
@@ -17,11 +16,12 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let variables = now.variables.get()?;
         let secret = &variables.secret;
-        if secret.is_empty() && now.flux.get().is_ok_and(Flux::is_flux_1) {
-            return Ok(Verdict::pass("0.5 and older have their settings on the installer's machine"));
-        }
         if secret.is_empty() {
-            return Ok(Verdict::block("the secret with the cluster's variables is missing"));
+            return Ok(if now.flux.get()?.is_flux_1() {
+                Verdict::pass("0.5 and older have their settings on the installer's machine")
+            } else {
+                Verdict::block("the secret with the cluster's variables is missing")
+            });
         }
         let forbidden =
             listed(variables.forbidden.iter().map(|one| format!("{} has {}", one.key, one.character)), ", ");
