@@ -259,3 +259,23 @@ fn the_words_that_mean_nothing_are_not_used() {
         }
     }
 }
+
+/// Each file that a row names, with the tests that follow it.
+#[test]
+fn every_test_that_the_guides_rows_name_is_there() {
+    let (mut file, mut count) = (String::new(), 0);
+    // What stands between backquotes is every second piece.
+    for word in read("docs/guide-rows.md").lines().filter(|line| line.starts_with('|')).flat_map(quoted) {
+        if word.ends_with(".rs") {
+            file = read(&word);
+        } else if word.matches('_').count() > 1 {
+            assert!(file.contains(&format!("fn {word}(")), "there is no test {word}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count} tests are named");
+}
+
+fn quoted(line: &str) -> Vec<String> {
+    line.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
