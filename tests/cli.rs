@@ -39,7 +39,7 @@ fn every_exit_code_means_what_the_table_says() {
         (&acknowledging(&["plan"], &["--on", "at-target"]), 0),
         (&acknowledging(&["plan"], &["--on", "fine"]), 2),
         (&acknowledging(&["plan"], &["--on", "away"]), 3),
-        (&acknowledging(&["plan"], &["--on", "too-old"]), 5),
+        (&acknowledging(&["plan"], &["--on", "too-old"]), 2),
         (&acknowledging(&["upgrade"], &["--on", "at-target"]), 0),
         (&acknowledging(&["upgrade"], &["--on", "away"]), 3),
         (&acknowledging(&["upgrade"], &["--on", "crashing"]), 5),

@@ -175,8 +175,10 @@ fn onto_a_twin_that_is_killed_and_changed(bench: &Bench, data: &BTreeMap<(&str, 
     let middle = bytes.len() >> 1;
     bytes[middle] ^= 0x55;
     fs::write(&archive, bytes).unwrap();
-    let id = backup.file_name();
-    fleet(bench, "twin", &["restore", id.to_str().unwrap(), "--to", "twin", "--yes"]).ends(3);
+    let id = backup.file_name().into_string().unwrap();
+    let unsaid = fleet(bench, "twin", &["restore", &id, "--to", "twin", "--yes"]).ends(64);
+    assert!(unsaid.err.contains(&format!("; there is old/{id}")), "{}", unsaid.err);
+    fleet(bench, "twin", &["restore", &format!("old/{id}"), "--to", "twin", "--yes"]).ends(3);
     let tampered = report(bench, "twin");
     assert_eq!(tampered["failure"]["cause"], "backup-not-proven", "{tampered}");
     assert_eq!((stops(host), tampered["state"].as_str()), (stopped, Some("clean")));

@@ -135,29 +135,25 @@ async fn ask_cluster(cli: &Cli, args: &RestoreArgs, cluster: &Cluster) -> Result
     }
 }
 
-/// The backup that was named: `CLUSTER/ID`, or an id, of the cluster that it goes to before any other.
+/// The backup that was named: `CLUSTER/ID`, or the id of one of the cluster that it goes to. That of another is never meant unless it is said.
 fn find(root: &Path, cluster: &str, named: &str) -> Result<Folder, Trouble> {
-    let (clusters, id) = match named.split_once('/') {
-        Some((of, id)) => (vec![of.to_owned()], id),
-        None if named == "last" => (vec![cluster.to_owned()], named),
-        None => {
-            let others = of_root(root)?.into_iter().filter(|other| other != cluster);
-            (std::iter::once(cluster.to_owned()).chain(others).collect(), named)
-        }
+    let (of, id) = named.split_once('/').unwrap_or((cluster, named));
+    let mut all = of_cluster(root, of)?;
+    let found = match id {
+        "last" => all.into_iter().rfind(is_proven),
+        id => all.iter().position(|folder| folder.id() == id).map(|at| all.swap_remove(at)),
     };
-    for of in &clusters {
-        let mut all = of_cluster(root, of)?;
-        let found = match id {
-            "last" => all.into_iter().rfind(is_proven),
-            id => all.iter().position(|folder| folder.id() == id).map(|at| all.swap_remove(at)),
-        };
-        if let Some(found) = found {
-            return Ok(found);
-        }
+    if let Some(found) = found {
+        return Ok(found);
     }
-    let of = clusters.first().map_or(cluster, String::as_str);
+    let others = of_root(root)?.into_iter().filter(|other| other != of);
+    let theirs: Vec<String> = others
+        .filter(|other| of_cluster(root, other).is_ok_and(|all| all.iter().any(|one| one.id() == id)))
+        .map(|other| format!("{other}/{id}"))
+        .collect();
+    let hint = if theirs.is_empty() { String::new() } else { format!("; there is {}", theirs.join(", ")) };
     Err(Trouble::usage(format!(
-        "{} has no backup {id} of {of}. Which there are: fleet backup list {}",
+        "{} has no backup {id} of {of}{hint}. Which there are: fleet backup list {}",
         root.display(),
         quote(of)
     )))

@@ -226,12 +226,8 @@ impl ClusterReport {
             (false, None) => (State::Clean, None),
         };
         (self.outcome, (self.state, self.left_at)) = match outcome {
-            // A command of `fleet exec`: no rung was climbed.
-            Outcome::Done if self.rungs.is_empty() => (Ending::Done, (State::Clean, None)),
-            // A rung that is rebuilt leaves its old cluster as it was.
-            Outcome::Done
-                if self.rungs.last().is_some_and(|rung| migrations::is_rebuilt(&rung.migration)) =>
-            {
+            // A command of `fleet exec`, or a rung that is rebuilt: the cluster is as it was.
+            Outcome::Done if self.rungs.last().is_none_or(|rung| migrations::is_rebuilt(&rung.migration)) => {
                 (Ending::Done, (State::Clean, None))
             }
             Outcome::Done => (Ending::Done, (State::Upgraded, None)),

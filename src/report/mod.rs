@@ -8,6 +8,7 @@
 mod answers;
 mod board;
 mod cluster;
+mod ending;
 mod files;
 mod fleet;
 mod fold;

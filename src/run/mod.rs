@@ -287,11 +287,9 @@ pub async fn carry_out<R: Remote>(
 struct Ground {
     folder: Folder,
     proven: Option<Proven>,
-    /// The cluster's name. A backup may be that of another.
     cluster: String,
     /// The run's id, by which a job on the host is found again.
     run: String,
-    /// The spool folder on the host.
     spool: String,
     /// How long making a lost line again may take, besides what the steps themselves may.
     reconnect: Duration,

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use crate::checks;
 use crate::event::{Failure, Judgement};
-use crate::facts::old_names::{OldNames, Standing};
+use crate::facts::old_names::{Old, OldNames, Standing};
 use crate::facts::renamed::NAMESPACES;
 use crate::facts::volumes::Volume;
 use crate::facts::{Facts, Installed, Known, Unknown};
 use crate::plan::Object;
-use crate::remote::printable;
+use crate::remote::{printable, quote};
 use crate::version::Version;
 
 /// Where to read on.
@@ -101,27 +101,32 @@ pub(super) fn list(
         give_back(facts, volume, &mut listing).map_err(|why| unknown(&why))?;
     }
     for one in &old.objects {
-        let named = also.contains(&one.object.to_string());
-        match &one.standing {
-            Standing::Differs(keys) if !named => listing.kept.push(format!(
-                "{} stays: {} has not the same in {}; to delete it nonetheless: --also {0}",
-                one.object,
-                one.anew,
-                keys.join(", ")
-            )),
-            Standing::Missing if !named => listing.kept.push(format!(
-                "{} stays: there is no {}; to delete it nonetheless: --also {0}",
-                one.object, one.anew
-            )),
-            _ => listing.objects.push(one.object.clone()),
-        }
+        sort(one, also, &mut listing);
     }
+    let unknown = |name: &&String| !old.objects.iter().any(|one| one.object.to_string() == **name);
+    listing.kept.extend(also.iter().filter(unknown).map(|name| format!("{name}, of --also, is not there")));
     let jobs = old.jobs.iter().filter_map(|job| job.split_once('/'));
     listing.kept.extend(jobs.map(|(namespace, name)| {
-        format!("CronJob {namespace}/{name} acts on a source that is no more; it may go: k3s kubectl delete cronjobs -n {namespace} {name}")
+        let (place, job) = (quote(namespace), quote(name));
+        format!("CronJob {namespace}/{name} acts on a source that is no more; it may go: `k3s kubectl delete cronjobs -n {place} {job}`")
     }));
     listing.kept.iter_mut().for_each(|kept| *kept = printable(kept));
     Ok(listing)
+}
+
+/// An old object goes where its copy has all of its data, or where it is named.
+fn sort(Old { object, anew, standing }: &Old, also: &[String], listing: &mut Listing) {
+    let name = object.to_string();
+    let nonetheless = format!("to delete it nonetheless: --also {}", quote(&name));
+    match standing {
+        _ if also.contains(&name) => listing.objects.push(object.clone()),
+        Standing::Carried => listing.objects.push(object.clone()),
+        Standing::Differs(keys) => {
+            let keys = keys.join(", ");
+            listing.kept.push(format!("{name} stays: {anew} has not the same in {keys}; {nonetheless}"));
+        }
+        Standing::Missing => listing.kept.push(format!("{name} stays: there is no {anew}; {nonetheless}")),
+    }
 }
 
 fn judge(facts: &Facts, acknowledged: &[String]) -> Vec<Judgement> {

@@ -184,7 +184,8 @@ impl Session {
         done.err = String::from_utf8_lossy(&output.stderr).into_owned();
         done.code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
         if done.code != 0 {
-            done.err += &format!("command terminated with exit code {}\n", done.code);
+            let ended = format!("command terminated with exit code {}\n", done.code);
+            done.err.push_str(&ended);
         }
         Ok(())
     }
