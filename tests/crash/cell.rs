@@ -158,10 +158,17 @@ impl Wrong {
             }
             // The lock is given back already: a second operator may come in, and finds nothing to do.
             Self::Second => place.name != "(unlocked)",
-            // What is waited for does not fail by a command that fails: it is asked again.
-            Self::StepFails => {
-                place.action.as_ref().is_some_and(|action| !matches!(action, Action::WaitUntil { .. }))
-            }
+            // What is waited for, and what looks before each thing that it does, does not fail by a command that fails: it is asked again.
+            Self::StepFails => place.action.as_ref().is_some_and(|action| {
+                !matches!(
+                    action,
+                    Action::WaitUntil { .. }
+                        | Action::Disown(_)
+                        | Action::Stop(_)
+                        | Action::MoveClaim(_)
+                        | Action::RemoveNamespaces(_)
+                )
+            }),
             _ => true,
         }
     }
