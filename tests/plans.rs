@@ -17,7 +17,7 @@ use fleet::facts::nightly::Does;
 use fleet::facts::{Facts, Known};
 use fleet::fingerprint;
 use fleet::inventory::Cluster;
-use fleet::plan::{Action, Objects, Plan};
+use fleet::plan::{Action, Class, Objects, Plan};
 use fleet::planner::{self, Planned};
 use fleet::report::plan_text;
 use fleet::version::Version;
@@ -106,10 +106,36 @@ fn must_hold(plan: &Plan) {
     assert_eq!(ids.len(), plan.steps.len(), "a step id stands twice");
 
     match plan.to {
+        Version::V0_3 => claims_go_last_and_only_those_that_are_saved(plan),
         Version::V0_6 => the_old_cluster_is_left_as_it_is(plan),
         Version::V0_7 => secrets_come_back(plan),
         _ => nothing_goes_before_its_heir(plan),
     }
+}
+
+/// The way to 0.3: everything is stopped, a person purges, and then the claims go, of which every volume is in the proven backup.
+fn claims_go_last_and_only_those_that_are_saved(plan: &Plan) {
+    let position = |id: &str| plan.steps.iter().position(|step| step.id == id).expect(id);
+    let order = ["backup/prove", "to-0.3/stop", "to-0.3/settings", "to-0.3/purge", "to-0.3/remove-claims"];
+    let order: Vec<usize> =
+        order.into_iter().chain(["to-0.3/install", "to-0.3/restore"]).map(position).collect();
+    assert!(order.is_sorted() && plan.rest.is_empty(), "{order:?}");
+    let (Action::Prove(proof), Action::RemoveClaims(removed)) =
+        (&plan.steps[order[0]].action, &plan.steps[order[4]].action)
+    else {
+        panic!("proof and removal are other verbs")
+    };
+    assert_eq!(plan.steps[order[4]].class, Class::Irreversible);
+    for claim in &removed.claims {
+        assert!(["oas", "oas-apps"].contains(&claim.namespace.as_str()), "{claim}");
+        assert!(claim.volume.is_empty() || proof.volumes.contains(&claim.volume), "{claim} is not saved");
+    }
+    let unagreed = planner::agreed(Planned::Plan(Box::new(plan.clone())), &["version".to_owned()]);
+    let Planned::Refusal(failure) = unagreed else { panic!("it is not refused without the operator's word") };
+    assert_eq!(failure.cause, "data-loss");
+    assert!(failure.message.ends_with("add --accept-data-loss"), "{}", failure.message);
+    let agreed = planner::agreed(Planned::Plan(Box::new(plan.clone())), &["accept-data-loss".to_owned()]);
+    assert_eq!(agreed, Planned::Plan(Box::new(plan.clone())));
 }
 
 fn the_old_cluster_is_left_as_it_is(plan: &Plan) {
@@ -258,6 +284,11 @@ fn changed(facts: &Facts, what: usize, which: usize, flag: bool) -> Facts {
             _ => {}
         }
     }
+    match (what, &mut facts.helm_2) {
+        (38, Known::Is(releases)) => drop(releases.pop()),
+        (39, Known::Is(releases)) => releases.push("oas-test-extra".to_owned()),
+        _ => {}
+    }
     nights_changed(&mut facts, what, which, flag);
     carried_changed(&mut facts, what, which);
     match (what, flag) {
@@ -323,7 +354,7 @@ proptest! {
     #[test]
     fn where_the_steps_would_be_others_the_fingerprint_is_another(
         case in any::<prop::sample::Index>(),
-        what in 0_usize..38,
+        what in 0_usize..40,
         which in any::<usize>(),
         flag in any::<bool>(),
         path in prop::bool::weighted(0.1),

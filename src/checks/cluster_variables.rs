@@ -2,7 +2,6 @@
 
 use super::{Check, Verdict, When, judged, listed};
 use crate::facts::Facts;
-use crate::facts::flux::Flux;
 
 pub(super) const CHECK: Check = Check {
     id: "cluster-variables",
@@ -17,7 +16,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let variables = now.variables.get()?;
         let secret = &variables.secret;
-        if secret.is_empty() && now.flux.get().is_ok_and(Flux::is_flux_1) {
+        if secret.is_empty() && now.is_before_flux_2() {
             return Ok(Verdict::pass("0.5 and older have their settings on the installer's machine"));
         }
         if secret.is_empty() {

@@ -3,7 +3,6 @@
 use super::{Check, Findings, Verdict, When, judged, short};
 use crate::event::Level;
 use crate::facts::Facts;
-use crate::facts::flux::Flux;
 
 pub(super) const CHECK: Check = Check {
     id: "network",
@@ -17,7 +16,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let reach = now.reach.get()?;
         // Nothing of Stackspin is fetched by a cluster that has no source.
-        let needs_git = !now.flux.get().is_ok_and(Flux::is_flux_1);
+        let needs_git = !now.is_before_flux_2();
         if needs_git && !reach.iter().any(|one| one.what == "git") {
             return Err(Verdict::block("cannot be judged: it is not known where Stackspin's repository is"));
         }
