@@ -31,7 +31,7 @@ use cell::{HOST, Place, RUNGS, Rung, Wrong};
 use table::{Chance, Table};
 
 /// How many cells of each rung the sample has, with the one that is always in it: nothing else shows that what was given back is taken anew.
-const SAMPLE: [usize; 4] = [20, 2, 2, 2];
+const SAMPLE: [usize; 4] = [24, 2, 2, 2];
 const ALWAYS: (&str, Wrong) = ("to-0.7/fetch", Wrong::GivenUp);
 /// How many run at once: they wait more than they work.
 const AT_ONCE: usize = 4;

@@ -266,7 +266,7 @@ fn every_test_that_the_guides_rows_name_is_there() {
     let (mut file, mut count) = (String::new(), 0);
     // What stands between backquotes is every second piece.
     for word in read("docs/guide-rows.md").lines().filter(|line| line.starts_with('|')).flat_map(quoted) {
-        if word.ends_with(".rs") {
+        if Path::new(&word).extension().is_some_and(|end| end == "rs") {
             file = read(&word);
         } else if word.matches('_').count() > 1 {
             assert!(file.contains(&format!("fn {word}(")), "there is no test {word}");

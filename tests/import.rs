@@ -280,6 +280,19 @@ fn a_stackspin_checkout_gives_a_cluster_a_folder_and_tells_of_the_odd_ones() {
 }
 
 #[test]
+fn a_checkout_that_is_a_repository_is_where_upstreams_scripts_are() {
+    let checkout = tempfile::tempdir().unwrap();
+    let folder = checkout.path().join("clusters/acme");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(".flux.env"), "ip_address=203.0.113.9\ndomain=acme.example.org\n").unwrap();
+    let stackspin = || bring("stackspin", checkout.path()).inventory.clusters["acme"].stackspin.clone();
+    assert_eq!(stackspin(), None, "what was copied out of a checkout has no branches");
+    // A worktree of another repository has a file there.
+    fs::write(checkout.path().join(".git"), "gitdir: elsewhere\n").unwrap();
+    assert_eq!(stackspin(), Some(checkout.path().to_owned()));
+}
+
+#[test]
 fn a_table_gives_a_cluster_a_row() {
     let imported = bring("csv", &root("hosts.csv"));
     let two = &imported.inventory.clusters["two.example.org"];

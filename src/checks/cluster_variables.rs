@@ -16,11 +16,12 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let variables = now.variables.get()?;
         let secret = &variables.secret;
-        if secret.is_empty() && now.is_before_flux_2() {
-            return Ok(Verdict::pass("0.5 and older have their settings on the installer's machine"));
-        }
         if secret.is_empty() {
-            return Ok(Verdict::block("the secret with the cluster's variables is missing"));
+            return Ok(if now.is_before_flux_2()? {
+                Verdict::pass("0.5 and older have their settings on the installer's machine")
+            } else {
+                Verdict::block("the secret with the cluster's variables is missing")
+            });
         }
         let forbidden =
             listed(variables.forbidden.iter().map(|one| format!("{} has {}", one.key, one.character)), ", ");

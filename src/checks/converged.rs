@@ -19,7 +19,7 @@ pub(super) const CHECK: Check = Check {
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let flux = now.flux.get()?;
-        if now.is_before_flux_2() {
+        if now.is_before_flux_2()? {
             return Ok(Verdict::pass("0.5 and older have no kustomizations"));
         }
         let mut findings = Findings::default();

@@ -17,7 +17,7 @@ pub(super) const CHECK: Check = Check {
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let flux = now.flux.get()?;
-        if now.is_before_flux_2() {
+        if now.is_before_flux_2()? {
             return Ok(Verdict::pass("the releases of 0.5 and older are not looked at"));
         }
         let mut findings = Findings::default();

@@ -57,8 +57,11 @@ async fn transfer(cli: &Cli, args: &TransferArgs) -> Result<Exit, Trouble> {
     session.close().await;
     let found = answer.map_err(|error| failed(name, &error))?.map_err(|failure| told(name, &failure))?;
     let shown = wanting(&found, args.again);
-    if args.format.format == Format::Table || shown.is_empty() {
-        output::print(&render(&found, args.again))?;
+    match args.format.format {
+        Format::Table => output::print(&render(&found, args.again))?,
+        // What is done then has a report of its own.
+        Format::Json if shown.is_empty() => output::print_json(&found)?,
+        Format::Json => {}
     }
     let absent = found.iter().any(|(_, standing)| matches!(standing, Standing::NoUser(_)));
     let before = if absent { Exit::Failed } else { Exit::Done };

@@ -3,9 +3,9 @@
 //! Tiller keeps each revision of a release as a ConfigMap in kube-system, labelled `OWNER=TILLER`, `NAME`, `VERSION` and `STATUS`; `helm delete
 //! --purge` takes away all of a release. What a record holds is not looked at.
 
-use super::Facts;
 use super::flux::Flux;
 use super::kubernetes::List;
+use super::{Facts, Unknown};
 
 /// Where Tiller keeps its records.
 pub const NAMESPACE: &str = "kube-system";
@@ -58,10 +58,10 @@ impl Facts {
             && self.helm_2.get().is_ok_and(|releases| openappstack(releases).is_some())
     }
 
-    /// Whether this is a cluster of before 0.6: it has no source, no kustomizations, and none of the secrets that later versions make.
-    #[must_use]
-    pub fn is_before_flux_2(&self) -> bool {
-        self.is_helm_2() || self.flux.get().is_ok_and(Flux::is_flux_1)
+    /// Whether this is a cluster of before 0.6: it has no source, no kustomizations, and none of the secrets that later versions make. `Err`: what
+    /// it has of Flux is not known.
+    pub fn is_before_flux_2(&self) -> Result<bool, &Unknown> {
+        Ok(self.flux.get()?.is_flux_1() || self.is_helm_2())
     }
 }
 

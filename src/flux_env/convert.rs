@@ -1,6 +1,6 @@
 //! `settings.yml` of 0.3 to 0.5 as `.flux.env` of 0.6 (guide, "Upgrading to 0.6.0" and "Upgrading from 0.3.0 to 0.4.0"; guide row G9).
 //!
-//! Pure. What stands in both under the same words is carried over; what has another name stands in [`OTHERWISE`], with where that is known
+//! Pure. What stands in both under the same words is carried over; what has another name stands in `OTHERWISE`, with where that is known
 //! from. Of what is not carried over the place and the kind are told, of nothing the value: settings hold passwords.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -116,6 +116,7 @@ fn around(release: &str, namespace: &str) -> Vec<Value> {
         &format!("{name}-admission"),
     );
     webhook["webhooks"] = json!([{"name": format!("validate.{resource}.{group}"), "failurePolicy": "Fail",
+        "sideEffects": "None", "admissionReviewVersions": ["v1"],
         "clientConfig": {"service": {"namespace": namespace, "name": service}},
         "rules": [{"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
             "resources": [resource]}]}]);

@@ -17,7 +17,7 @@ use crate::{ends, laws, shim};
 /// The name of the host of every cell: what the lab makes up of it is the same everywhere.
 pub(crate) const HOST: &str = "oak";
 /// How long one process of `fleet` may take. One needs six seconds.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// How long a cluster may take to come to rest.
 const REST: Duration = Duration::from_secs(15);
 /// How often a run is gone on with before it counts as one that never ends.

@@ -139,10 +139,6 @@ fn anew(mut object: Value) -> Value {
     if let Some(claim) = object["spec"].get_mut("claimRef").and_then(Value::as_object_mut) {
         claim.retain(|name, _| matches!(name.as_str(), "namespace" | "name"));
     }
-    for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
-        webhook["sideEffects"] = json!("None");
-        webhook["admissionReviewVersions"] = json!(["v1"]);
-    }
     if let Some(group) = object["apiVersion"].as_str().and_then(|version| version.strip_suffix("/v1beta2")) {
         object["apiVersion"] = json!(format!("{group}/v1beta1"));
     }

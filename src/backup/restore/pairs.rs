@@ -9,13 +9,11 @@ use std::fmt::Write as _;
 use super::{Saved, refused};
 use crate::backup::manifest::{Part, What};
 use crate::event::Failure;
-use crate::facts::Facts;
+use crate::facts::{Facts, renamed};
 use crate::form;
 use crate::plan::{Claimed, PutBack};
 use crate::remote::printable;
 
-/// Namespaces that 0.8 has renamed (facts section 1).
-const RENAMED: [(&str, &str); 2] = [("oas", "stackspin"), ("oas-apps", "stackspin-apps")];
 /// What a map says of a claim that is left out.
 const SKIP: &str = "skip";
 
@@ -125,9 +123,9 @@ pub fn rows<'a>(saved: &'a Saved, live: &BTreeMap<String, Live>) -> Vec<Row<'a>>
 
 /// The one claim that is called the same, in its namespace of now or as it was called before 0.8.
 fn named_alike(namespace: &str, claim: &str, live: &BTreeMap<String, Live>) -> Option<String> {
-    let renamed = RENAMED.iter().filter(|(old, _)| *old == namespace).map(|(_, new)| *new);
+    let new = Some(renamed::namespace(namespace)).filter(|new| *new != namespace);
     let mut there = std::iter::once(namespace)
-        .chain(renamed)
+        .chain(new)
         .map(|namespace| format!("{namespace}/{claim}"))
         .filter(|name| live.contains_key(name));
     let found = there.next()?;

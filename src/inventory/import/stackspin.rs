@@ -80,7 +80,16 @@ fn cluster(folder: &Path, asked: &Asked, notes: &mut Notes) -> Option<Draft> {
         return None;
     };
     draft.set("directory", directory);
+    if let Some(checkout) = checkout(&folder) {
+        draft.set("stackspin", checkout);
+    }
     Some(draft)
+}
+
+/// The checkout in whose `clusters/` this folder is, if it is one: upstream's scripts are run out of a repository.
+fn checkout(folder: &Path) -> Option<&str> {
+    let clusters = folder.parent().filter(|clusters| clusters.ends_with("clusters"))?;
+    clusters.parent().filter(|checkout| checkout.join(".git").exists())?.to_str()
 }
 
 /// The SSH end, from Ansible's inventory.
