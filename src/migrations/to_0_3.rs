@@ -67,7 +67,7 @@ fn ask(name: &str, title: String, lines: Vec<String>) -> Step {
 fn settings() -> Step {
     let directory = Ask::DIRECTORY;
     let lines = vec![
-        "On the machine from which it was installed, by its own name for the cluster's directory:".to_owned(),
+        "On the machine from which it was installed:".to_owned(),
         format!("mkdir -p {directory}/group_vars/all"),
         format!("mv {directory}/settings.yml {directory}/group_vars/all/"),
     ];
