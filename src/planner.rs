@@ -94,7 +94,8 @@ pub fn agreed(planned: Planned, acknowledged: &[String]) -> Planned {
                 Failure::new(
                     "data-loss",
                     format!(
-                        "to get to {} everything on it is purged and installed anew, and what users have is in the backup alone until a person has put it                          back: {} claims ({}). If that is meant, add --{ACCEPT_DATA_LOSS}",
+                        "to get to {} everything on it is purged and installed anew, and what users have is in the backup alone until a person has put it \
+                         back: {} claims ({}). If that is meant, add --{ACCEPT_DATA_LOSS}",
                         plan.to,
                         claims.len(),
                         claims.join(", ")
