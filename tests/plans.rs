@@ -120,12 +120,11 @@ fn claims_go_last_and_only_those_that_are_saved(plan: &Plan) {
     let order: Vec<usize> =
         order.into_iter().chain(["to-0.3/install", "to-0.3/restore"]).map(position).collect();
     assert!(order.is_sorted() && plan.rest.is_empty(), "{order:?}");
-    let (Action::Prove(proof), Action::RemoveClaims(removed)) =
-        (&plan.steps[order[0]].action, &plan.steps[order[4]].action)
-    else {
+    let (proof, removal) = (&plan.steps[order[0]], &plan.steps[order[4]]);
+    let (Action::Prove(proof), Action::RemoveClaims(removed)) = (&proof.action, &removal.action) else {
         panic!("proof and removal are other verbs")
     };
-    assert_eq!(plan.steps[order[4]].class, Class::Irreversible);
+    assert_eq!(removal.class, Class::Irreversible);
     for claim in &removed.claims {
         assert!(["oas", "oas-apps"].contains(&claim.namespace.as_str()), "{claim}");
         assert!(claim.volume.is_empty() || proof.volumes.contains(&claim.volume), "{claim} is not saved");
