@@ -164,6 +164,11 @@ fn of_data(print: &mut Fingerprint, facts: &Facts) {
             put(print, format!("override {} {object}", object.kind), "there");
         }
     });
+    if let Known::Is(releases) = &facts.helm_2
+        && !releases.is_empty()
+    {
+        put(print, "releases of Helm 2", releases.join(", "));
+    }
     // Asked for on one version alone.
     if let Known::Is(left) = &facts.helm_left {
         for object in left {

@@ -14,7 +14,7 @@ mod probe;
 
 pub use action::{
     Action, Ask, Backup, Claimed, Found, Local, MoveClaim, Object, Objects, Onto, Prove, PutBack,
-    RemoveNamespaces, Renamed, Restore, RestorePart, Shut, Truce, VolumeCopy,
+    RemoveClaims, RemoveNamespaces, Renamed, Restore, RestorePart, Shut, Truce, VolumeCopy,
 };
 pub use probe::Probe;
 

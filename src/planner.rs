@@ -7,7 +7,8 @@ use crate::facts::{Facts, Installed};
 use crate::fingerprint;
 use crate::inventory::Cluster;
 use crate::migrations;
-use crate::plan::{Plan, SCHEMA};
+use crate::plan::{Action, Ask, Claimed, Plan, SCHEMA, Step};
+use crate::remote::quote;
 use crate::version::Version;
 
 mod onto;
@@ -61,7 +62,7 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
     let held = truce::of(facts);
     let mut steps = vec![truce::hold(&held)];
     steps.extend(backup::steps(facts, cluster));
-    steps.extend(migrate);
+    steps.extend(addressed(migrate, cluster));
     steps.push(truce::give_back(held));
     Planned::Plan(Box::new(Plan {
         schema: SCHEMA,
@@ -75,6 +76,58 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         rest: rest.iter().map(|rung| rung.to).collect(),
         fingerprint: fingerprint::of(facts, cluster),
     }))
+}
+
+/// The word for data that is lost, as it stands in a run's record beside the acknowledged warnings: the flag without its dashes.
+pub const ACCEPT_DATA_LOSS: &str = "accept-data-loss";
+
+/// What was planned, or why it is refused: a rung that deletes data needs the operator's own word for it (guide row G12).
+#[must_use]
+pub fn agreed(planned: Planned, acknowledged: &[String]) -> Planned {
+    match &planned {
+        Planned::Plan(plan)
+            if migrations::loses_data(&plan.migration)
+                && !acknowledged.iter().any(|word| word == ACCEPT_DATA_LOSS) =>
+        {
+            let claims: Vec<String> = plan.steps.iter().flat_map(removed).map(ToString::to_string).collect();
+            Planned::Refusal(
+                Failure::new(
+                    "data-loss",
+                    format!(
+                        "to get to {} everything on it is purged and installed anew, and what users have is in the backup alone until a person has put it \
+                         back: {} claims ({}). If that is meant, add --{ACCEPT_DATA_LOSS}",
+                        plan.to,
+                        claims.len(),
+                        claims.join(", ")
+                    ),
+                )
+                .read("docs/rebuild.md#before-03"),
+            )
+        }
+        _ => planned,
+    }
+}
+
+/// The claims that a step deletes.
+fn removed(step: &Step) -> &[Claimed] {
+    match &step.action {
+        Action::RemoveClaims(what) => &what.claims,
+        _ => &[],
+    }
+}
+
+/// Puts the cluster's directory into what a person is asked to type, where the inventory names one.
+fn addressed(mut steps: Vec<Step>, cluster: &Cluster) -> Vec<Step> {
+    let Some(directory) = &cluster.directory else { return steps };
+    let directory = quote(&directory.to_string_lossy());
+    for step in &mut steps {
+        if let Action::Ask(ask) = &mut step.action {
+            for line in &mut ask.lines {
+                *line = line.replace(Ask::DIRECTORY, &directory);
+            }
+        }
+    }
+    steps
 }
 
 /// What is to be done where a plan was made before: that very plan, while the cluster is as it was then. `now` is what [`plan`] says of the

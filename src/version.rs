@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 /// A Stackspin (before 0.8: OpenAppStack) release line, as the upgrade guide counts them. Ordered by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
+    /// Whatever came before 0.3, by Helm 2 and without Flux (guide, "Upgrading to 0.3.0"). No release of its own.
+    Older,
     /// 0.3, the first with Flux.
     V0_3,
     /// 0.4.
@@ -27,7 +29,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Every version, oldest first.
+    /// Every release line, oldest first.
     pub const ALL: [Self; 8] =
         [Self::V0_3, Self::V0_4, Self::V0_5, Self::V0_6, Self::V0_7, Self::V0_8, Self::V1_0, Self::V2];
 
@@ -35,6 +37,7 @@ impl Version {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Older => "before 0.3",
             Self::V0_3 => "0.3",
             Self::V0_4 => "0.4",
             Self::V0_5 => "0.5",
@@ -63,7 +66,7 @@ impl Version {
     #[must_use]
     pub fn source(self) -> Option<&'static str> {
         match self {
-            Self::V0_3 | Self::V0_4 | Self::V0_5 => None,
+            Self::Older | Self::V0_3 | Self::V0_4 | Self::V0_5 => None,
             Self::V0_6 | Self::V0_7 => Some("openappstack"),
             Self::V0_8 | Self::V1_0 | Self::V2 => Some("stackspin"),
         }
@@ -84,8 +87,11 @@ pub struct UnknownVersion(pub String);
 impl FromStr for Version {
     type Err = UnknownVersion;
 
-    /// Reads `0.7`, `v0.7` and `0.7.0` alike; `2`, `2.0` and `v2` too.
+    /// Reads `0.7`, `v0.7` and `0.7.0` alike; `2`, `2.0` and `v2` too; and `before 0.3`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == Self::Older.as_str() {
+            return Ok(Self::Older);
+        }
         let bare = text.strip_prefix('v').unwrap_or(text);
         Self::ALL
             .into_iter()
@@ -152,6 +158,13 @@ mod tests {
         assert_eq!("v2".parse(), Ok(Version::V2));
         assert_eq!("2.0".parse(), Ok(Version::V2));
         assert!("0.70".parse::<Version>().is_err());
+    }
+
+    #[test]
+    fn what_came_before_0_3_is_no_release() {
+        assert!(Version::Older < Version::V0_3 && !Version::ALL.contains(&Version::Older));
+        assert_eq!(Version::Older.to_string().parse(), Ok(Version::Older));
+        assert!("vbefore 0.3".parse::<Version>().is_err() && "0.2".parse::<Version>().is_err());
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn fleet(lab: &Lab, words: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What is sent through a real kubectl by another test, `tests/aftermath.rs`, `tests/claims.rs` or `tests/rungs.rs`.
+/// What is sent through a real kubectl by another test, `tests/aftermath.rs`, `tests/claims.rs`, `tests/rebuild.rs` or `tests/rungs.rs`.
 const ELSEWHERE: [&str; 8] = [
     "facts/old_names.rs",
     "run/claim",

@@ -17,7 +17,7 @@ use fleet::facts::nightly::Does;
 use fleet::facts::{Facts, Known};
 use fleet::fingerprint;
 use fleet::inventory::Cluster;
-use fleet::plan::{Action, Objects, Plan};
+use fleet::plan::{Action, Class, Objects, Plan};
 use fleet::planner::{self, Planned};
 use fleet::report::plan_text;
 use fleet::version::Version;
@@ -106,10 +106,39 @@ fn must_hold(plan: &Plan) {
     assert_eq!(ids.len(), plan.steps.len(), "a step id stands twice");
 
     match plan.to {
+        Version::V0_3 => claims_go_last_and_only_those_that_are_saved(plan),
         Version::V0_6 => the_old_cluster_is_left_as_it_is(plan),
         Version::V0_7 => secrets_come_back(plan),
         _ => nothing_goes_before_its_heir(plan),
     }
+}
+
+/// The way to 0.3: everything is stopped, a person purges, and then the claims go, of which every volume is in the proven backup.
+fn claims_go_last_and_only_those_that_are_saved(plan: &Plan) {
+    let position = |id: &str| plan.steps.iter().position(|step| step.id == id).expect(id);
+    let order = ["backup/prove", "to-0.3/stop", "to-0.3/settings", "to-0.3/purge", "to-0.3/remove-claims"];
+    let order: Vec<usize> =
+        order.into_iter().chain(["to-0.3/install", "to-0.3/restore"]).map(position).collect();
+    assert!(order.is_sorted() && plan.rest.is_empty(), "{order:?}");
+    let (proof, removal) = (&plan.steps[order[0]], &plan.steps[order[4]]);
+    let (Action::Prove(proof), Action::RemoveClaims(removed)) = (&proof.action, &removal.action) else {
+        panic!("proof and removal are other verbs")
+    };
+    assert_eq!(removal.class, Class::Irreversible);
+    for claim in &removed.claims {
+        assert!(["oas", "oas-apps"].contains(&claim.namespace.as_str()), "{claim}");
+        assert!(claim.volume.is_empty() || proof.volumes.contains(&claim.volume), "{claim} is not saved");
+    }
+    let planned = Planned::Plan(Box::new(plan.clone()));
+    assert_eq!(planner::agreed(planned.clone(), &["accept-data-loss".to_owned()]), planned);
+    let Planned::Refusal(failure) = planner::agreed(planned, &["version".to_owned()]) else {
+        panic!("it is not refused without the operator's word")
+    };
+    let said = &failure.message;
+    assert!(
+        failure.cause == "data-loss" && said.ends_with("add --accept-data-loss") && !said.contains("  "),
+        "{said}"
+    );
 }
 
 fn the_old_cluster_is_left_as_it_is(plan: &Plan) {
@@ -258,6 +287,9 @@ fn changed(facts: &Facts, what: usize, which: usize, flag: bool) -> Facts {
             _ => {}
         }
     }
+    if let (38, Known::Is(releases)) = (what, &mut facts.helm_2) {
+        releases.push("oas-test-extra".to_owned());
+    }
     nights_changed(&mut facts, what, which, flag);
     carried_changed(&mut facts, what, which);
     match (what, flag) {
@@ -323,7 +355,7 @@ proptest! {
     #[test]
     fn where_the_steps_would_be_others_the_fingerprint_is_another(
         case in any::<prop::sample::Index>(),
-        what in 0_usize..38,
+        what in 0_usize..39,
         which in any::<usize>(),
         flag in any::<bool>(),
         path in prop::bool::weighted(0.1),

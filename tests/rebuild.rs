@@ -6,11 +6,12 @@ mod lab_support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 
 use fleet::lab::{Fault, Host, HostSpec, Power};
 use fleet::version::Version;
-use lab_support::{Bench, Ran, UnderWay, left_on_spool, tree, until};
+use lab_support::{Bench, Ran, UnderWay, left_on_spool, real_kubectl, tree, until};
 use serde_json::Value;
 
 /// The claims of a 0.6 cluster with Nextcloud and Rocket.Chat that a cluster of 0.8 has as well.
@@ -253,5 +254,102 @@ fn a_cluster_of_before_0_6_is_backed_up_and_a_person_is_asked_for_the_rest() {
     assert_eq!((&report["outcome"], &report["state"]), (&"done".into(), &"clean".into()), "{report}");
     let again = fleet(&bench, "old", &["confirm", "last", "old", "to-0.6/switch-over"]).ends(64);
     assert!(again.err.contains("nothing of it is under way"), "{}", again.err);
+    assert_eq!(host.commands().len(), asked);
+}
+
+/// The words for a cluster of before 0.3.
+fn emptying<'a>(verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let acks = ["--ack", "version", "--ack", "web", "--to", "0.3"];
+    lab_support::acknowledging(&[verb, "--on", "old"], &[&acks[..], more].concat())
+}
+
+/// The step that a cluster which is half way waits for.
+fn waits_half_way(bench: &Bench) -> String {
+    let report = report(bench, "old");
+    assert_eq!((&report["outcome"], &report["state"]), (&"asked".into(), &"dirty".into()), "{report}");
+    report["failed_step"].as_str().unwrap().to_owned()
+}
+
+fn confirm(bench: &Bench, step: &str) -> Ran {
+    fleet(bench, "old", &["confirm", "last", "old", step])
+}
+
+/// What `helm delete --purge` does to Helm's own records.
+fn purge(host: &Host, words: &[&str]) {
+    let mut kubectl = Command::new(host.folder().join("bin/k3s"));
+    let kubectl = kubectl.args(["kubectl", "delete", "configmaps", "-n", "kube-system", "--wait=false"]);
+    assert!(kubectl.args(words).output().unwrap().status.success());
+}
+
+#[test]
+fn a_cluster_of_before_0_3_is_emptied_only_by_the_operators_word_and_its_data_comes_back_from_the_proven_backup()
+ {
+    let bench = Bench::new(vec![
+        HostSpec::new("old").version(Version::Older).apps(["nextcloud"]),
+        HostSpec::new("new").apps(["nextcloud"]),
+    ]);
+    let host = bench.host("old");
+    real_kubectl(host);
+    let data: Vec<Files> = ALIKE.iter().map(|(namespace, claim)| files(host, namespace, claim)).collect();
+    let folders: Vec<PathBuf> =
+        ALIKE.iter().map(|(namespace, claim)| host.volume(namespace, claim).unwrap()).collect();
+
+    let refused = bench.fleet(&emptying("plan", &[])).ends(5);
+    for said in ["5 claims (", "oas-apps/nextcloud-files", "add --accept-data-loss"] {
+        assert!(refused.out.contains(said), "{}", refused.out);
+    }
+    fleet(&bench, "old", &emptying("upgrade", &[])).ends(5);
+    assert_eq!(stops(host), 0, "nothing was touched");
+    let file = bench.path("plan.json");
+    let file = file.to_str().unwrap();
+    let plan = bench.fleet(&emptying("plan", &["--accept-data-loss", "--out", file])).ends(2);
+    let line = "helm delete --purge oas-test-cert-manager oas-test-local-storage oas-test-prometheus oas-test-proxy oas-test-files";
+    assert!(plan.out.contains("before 0.3 -> 0.3 (to-0.3)") && plan.out.contains(line), "{}", plan.out);
+
+    fleet(&bench, "old", &["apply", file]).ends(7);
+    assert_eq!(waits_half_way(&bench), "to-0.3/settings");
+    confirm(&bench, "to-0.3/settings").ends(7);
+    fleet(&bench, "old", &["resume", "last"]).ends(7);
+    assert_eq!(waits_half_way(&bench), "to-0.3/purge");
+
+    // Said, and not done, or not all of it.
+    confirm(&bench, "to-0.3/purge").ends(7);
+    purge(host, &["oas-test-proxy.v1", "oas-test-proxy.v2"]);
+    fleet(&bench, "old", &["resume", "last"]).ends(3);
+    let early = report(&bench, "old")["failure"].clone();
+    assert_eq!(early["cause"], "releases-left", "{early}");
+    assert!(
+        early["message"].to_string().contains(line)
+            && early["message"].to_string().contains("oas-test-files.v2")
+    );
+    assert!(
+        folders.iter().all(|folder| folder.is_dir()) && host.objects("persistentvolumeclaims").len() == 5
+    );
+
+    purge(host, &["-l", "OWNER=TILLER"]);
+
+    // No other backup would have what is gone now.
+    let (backups, away) = (bench.path("backups/old"), bench.path("away"));
+    fs::rename(&backups, &away).unwrap();
+    fleet(&bench, "old", &["resume", "last"]).ends(3);
+    assert_eq!(report(&bench, "old")["failure"]["cause"], "backup-gone");
+    fs::rename(&away, &backups).unwrap();
+    fleet(&bench, "old", &["resume", "last"]).ends(7);
+    assert_eq!(waits_half_way(&bench), "to-0.3/install");
+    assert!(ALIKE.iter().all(|(namespace, claim)| host.volume(namespace, claim).is_none()));
+    until("the provisioner has removed the folders", || folders.iter().all(|folder| !folder.exists()));
+    assert_eq!(left_on_spool(host), Vec::<PathBuf>::new());
+
+    // Nobody asks the old host any more, and the backup has it all.
+    let asked = host.commands().len();
+    confirm(&bench, "to-0.3/install").ends(7);
+    assert_eq!(waits_half_way(&bench), "to-0.3/restore");
+    fleet(&bench, "new", &["restore", "old/last", "--to", "new", "--yes"]).ends(0);
+    for ((namespace, claim), data) in ALIKE.iter().zip(&data) {
+        assert!(&files(bench.host("new"), namespace, claim) == data, "{claim}");
+    }
+    confirm(&bench, "to-0.3/restore").ends(0);
+    let report = report(&bench, "old");
+    assert_eq!((&report["outcome"], &report["state"]), (&"done".into(), &"upgraded".into()), "{report}");
     assert_eq!(host.commands().len(), asked);
 }

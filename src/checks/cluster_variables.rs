@@ -17,7 +17,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
         let variables = now.variables.get()?;
         let secret = &variables.secret;
         if secret.is_empty() {
-            return Ok(if now.flux.get()?.is_flux_1() {
+            return Ok(if now.is_before_flux_2()? {
                 Verdict::pass("0.5 and older have their settings on the installer's machine")
             } else {
                 Verdict::block("the secret with the cluster's variables is missing")

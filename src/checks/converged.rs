@@ -19,8 +19,8 @@ pub(super) const CHECK: Check = Check {
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let flux = now.flux.get()?;
-        if flux.is_flux_1() {
-            return Ok(Verdict::pass("0.5 and older have Flux 1, which has no kustomizations"));
+        if now.is_before_flux_2()? {
+            return Ok(Verdict::pass("0.5 and older have no kustomizations"));
         }
         let mut findings = Findings::default();
         for one in &flux.kustomizations {

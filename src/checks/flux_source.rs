@@ -23,7 +23,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
             .filter(|source| source.namespace == "flux-system" && is_stackspin(&source.name))
             .collect();
         match ours.as_slice() {
-            [] if flux.is_flux_1() => Ok(Verdict::pass("0.5 and older have Flux 1, which has no source")),
+            [] if now.is_before_flux_2()? => Ok(Verdict::pass("0.5 and older have no source")),
             [] => Ok(Verdict::block("flux-system has no source openappstack or stackspin")),
             [source] => Ok(judge_source(source)),
             several => {

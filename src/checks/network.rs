@@ -16,7 +16,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let reach = now.reach.get()?;
         // Nothing of Stackspin is fetched by a cluster that has no source.
-        if !reach.iter().any(|one| one.what == "git") && !now.flux.get()?.is_flux_1() {
+        if !reach.iter().any(|one| one.what == "git") && !now.is_before_flux_2()? {
             return Err(Verdict::block("cannot be judged: it is not known where Stackspin's repository is"));
         }
         let mut findings = Findings::default();

@@ -17,8 +17,8 @@ pub(super) const CHECK: Check = Check {
 fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
     judged(|| {
         let flux = now.flux.get()?;
-        if flux.is_flux_1() {
-            return Ok(Verdict::pass("0.5 and older have Flux 1, whose releases are not looked at"));
+        if now.is_before_flux_2()? {
+            return Ok(Verdict::pass("the releases of 0.5 and older are not looked at"));
         }
         let mut findings = Findings::default();
         if flux.releases.is_empty() {

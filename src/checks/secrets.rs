@@ -56,7 +56,7 @@ fn judge(_: Option<&Facts>, now: &Facts) -> Verdict {
             if !has("flux-system", "stackspin-cluster-variables") {
                 findings.add(Level::Block, "flux-system/stackspin-cluster-variables is missing".to_owned());
             }
-        } else if !flux.is_flux_1() {
+        } else if !now.is_before_flux_2()? {
             for Kept { namespace, name, release } in
                 KEPT.iter().filter(|kept| !has(kept.namespace, kept.name))
             {

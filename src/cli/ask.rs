@@ -55,6 +55,9 @@ pub struct PlanArgs {
     /// Acknowledge a warning by the check's id; may be given often.
     #[arg(long, value_name = "ID")]
     pub ack: Vec<String>,
+    /// Agree that all data of a cluster of before 0.3 is deleted on the way to 0.3, once its backup is proven.
+    #[arg(long)]
+    pub accept_data_loss: bool,
     /// Also write the plans to this file, for `fleet apply`. One that is there is not written over.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -64,6 +64,9 @@ pub struct UpgradeArgs {
     /// Acknowledge a warning by the check's id; may be given often.
     #[arg(long, value_name = "ID")]
     pub ack: Vec<String>,
+    /// Agree that all data of a cluster of before 0.3 is deleted on the way to 0.3, once its backup is proven.
+    #[arg(long)]
+    pub accept_data_loss: bool,
     /// How it is done.
     #[command(flatten)]
     pub work: WorkArgs,

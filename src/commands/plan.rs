@@ -31,8 +31,9 @@ pub(super) async fn run(cli: &Cli, args: &PlanArgs) -> Result<Exit, Trouble> {
     }
     let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
     let made_at = Timestamp::now();
-    let plans = consider(clusters, args.to, &args.ack, caps, cli.backups.clone()).await;
-    let file = file(plans, made_at, args.expires, args.to, args.ack.clone())?;
+    let agreed = select::agreed(&args.ack, args.accept_data_loss);
+    let plans = consider(clusters, args.to, &agreed, caps, cli.backups.clone()).await;
+    let file = file(plans, made_at, args.expires, args.to, agreed)?;
     if let Some(path) = &args.out {
         store(&file, path)?;
     }
@@ -73,7 +74,7 @@ pub(super) async fn consider(
 /// What is to be said of one cluster.
 fn say(facts: &Facts, cluster: &Cluster, target: Version, acknowledged: &[String]) -> Said {
     let verdicts = checks::judge_all(None, facts, acknowledged);
-    match planner::plan(facts, cluster, target) {
+    match planner::agreed(planner::plan(facts, cluster, target), acknowledged) {
         Planned::Plan(plan) => {
             let held = run::held_back(&verdicts);
             Said::Plan { plan, verdicts, held }

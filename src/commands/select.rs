@@ -5,6 +5,7 @@ use crate::checks;
 use crate::cli::{Cli, SelectArgs};
 use crate::form::meant;
 use crate::inventory::{self, Cluster, Selection};
+use crate::planner::ACCEPT_DATA_LOSS;
 use crate::rollout::Caps;
 
 /// The selected clusters of the inventory.
@@ -22,6 +23,12 @@ pub(super) fn clusters_and_caps(
     let inventory = inventory::load(&cli.inventory).map_err(Trouble::usage)?;
     let clusters = Selection::from(select).of(&inventory).map_err(Trouble::usage)?;
     Ok((clusters, Caps::of(&inventory, parallel)))
+}
+
+/// What the operator has agreed to: acknowledged warnings, and that data is lost.
+pub(super) fn agreed(ack: &[String], accept_data_loss: bool) -> Vec<String> {
+    let word = accept_data_loss.then(|| ACCEPT_DATA_LOSS.to_owned());
+    ack.iter().cloned().chain(word).collect()
 }
 
 /// Refuses an `--ack` that names no check: a misspelt one would leave the warning open only after everything was asked.

@@ -58,7 +58,7 @@ pub(super) async fn run(cli: &Cli, args: &UpgradeArgs) -> Result<Exit, Trouble> 
     let (_, exit) = upgrade(Wanted {
         clusters,
         target: args.to,
-        acknowledged: args.ack.clone(),
+        acknowledged: select::agreed(&args.ack, args.accept_data_loss),
         caps,
         budget: Budget::from(&args.work.budget),
         limits: Limits::from(&args.work.network),

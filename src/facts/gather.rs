@@ -13,7 +13,8 @@ use super::frames::{Answers, Frames};
 use super::kubernetes::{Groups, List, ask_built_in, ask_flux, ask_groups};
 use super::{Facts, Known, SCHEMA};
 use super::{
-    Installed, certificates, claims, clock, disks, flux, helm_left, here, identity, k3s, login, memory,
+    Installed, certificates, claims, clock, disks, flux, helm_2, helm_left, here, identity, k3s, login,
+    memory,
 };
 use super::{
     nightly, nodes, os, overrides, packages, pods, reach, scripts, secrets, timers, tools, upgrades,
@@ -162,6 +163,7 @@ fn read_api(api: &Api, host: &Host, facts: &mut Facts) {
     facts.secrets = api.secrets.clone().into();
     facts.variables = api.variables.clone().into();
     facts.overrides = of(&api.maps).and_then(|maps| Ok(overrides::read(maps, of(&api.secrets)?))).into();
+    facts.helm_2 = of(&api.maps).map(helm_2::read).into();
     facts.nightly = objects().and_then(nightly::read).into();
     facts.pods = objects().and_then(pods::read).into();
     facts.upgrades = objects().and_then(|objects| upgrades::read(objects, of(&api.pending)?)).into();

@@ -29,6 +29,7 @@ impl Facts {
     ///
     /// With the helm-operator of Flux 1 and nothing of Flux 2 it is 0.5, which stands for 0.3 to 0.5: the cluster does not tell them
     /// apart, and none of them can be upgraded in place.
+    /// Without any Flux, and with the releases of Helm 2 that the guide names, it is what came before 0.3.
     ///
     /// A released volume or a suspended source speaks against no version; checks tell of those.
     #[must_use]
@@ -44,6 +45,9 @@ impl Facts {
         let sources: Vec<&Source> = flux.sources.iter().filter(|source| is_stackspin(source)).collect();
         let source = match sources[..] {
             [] if flux.is_flux_1() => return Installed::Version(Version::V0_5),
+            [] if self.is_helm_2() => {
+                return Installed::Version(Version::Older);
+            }
             [] => {
                 return Installed::Unknown(
                     "flux-system has no GitRepository openappstack or stackspin".to_owned(),
@@ -352,6 +356,18 @@ mod tests {
         let alone = with(old("v0.6"), |flux| *flux = Flux { flux_1: true, ..Flux::default() });
         assert_eq!(alone.installed(), Installed::Version(Version::V0_5));
         mixed(&with(old("v0.6"), |flux| flux.flux_1 = true), "Flux 1");
+    }
+
+    #[test]
+    fn helm_2s_releases_without_any_flux_are_before_0_3_and_nothing_less_is() {
+        let releases = |parts: &[&str]| parts.iter().map(|part| format!("oas-test-{part}")).collect();
+        let parts = ["cert-manager", "files", "local-storage", "prometheus", "proxy"];
+        let bare = with(old("v0.6"), |flux| *flux = Flux::default());
+        let found = |parts| Facts { helm_2: Known::Is(releases(parts)), ..bare.clone() };
+        assert_eq!(found(&parts).installed(), Installed::Version(Version::Older));
+        assert!(matches!(found(&parts[1..]).installed(), Installed::Unknown(_)));
+        let half = with(found(&parts), |flux| flux.kustomizations.push(Kustomization::default()));
+        assert!(matches!(half.installed(), Installed::Unknown(_)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod disks;
 pub mod flux;
 mod frames;
 mod gather;
+pub mod helm_2;
 pub mod helm_left;
 pub mod here;
 pub mod identity;
@@ -96,6 +97,8 @@ pub struct Facts {
     pub secrets: Known<Vec<secrets::Secret>>,
     /// The operator's own override objects.
     pub overrides: Known<Vec<crate::plan::Object>>,
+    /// Releases of Helm 2, by its records.
+    pub helm_2: Known<Vec<String>>,
     /// What Helm has left outside of the namespaces that the next rung removes; asked for on its version alone.
     pub helm_left: Known<Vec<crate::plan::Object>>,
     /// Nightly jobs of Flux and k3s.
@@ -143,6 +146,7 @@ impl Default for Facts {
             claims: Known::not_asked(),
             secrets: Known::not_asked(),
             overrides: Known::not_asked(),
+            helm_2: Known::not_asked(),
             helm_left: Known::not_asked(),
             nightly: Known::not_asked(),
             timers: Known::not_asked(),

@@ -39,13 +39,16 @@ pub(super) fn build(store: &mut Store, controllers: &mut Controllers, world: &Wo
                 "annotations": {"kubernetes.io/service-account.name": account}},
             "data": {"namespace": base64(namespace), "token": base64(release::letters(account))}}));
     }
-    if spec.flux == Vintage::None {
-        flux_1(store, spec, product);
-    } else {
-        flux_2(store, world, product);
+    match spec.flux {
+        Vintage::Never => {
+            helm_2(store);
+            with_claims(store, spec, product);
+        }
+        Vintage::None => flux_1(store, spec, product),
+        _ => flux_2(store, world, product),
     }
     controllers.settle(store, world);
-    if spec.flux != Vintage::None {
+    if spec.flux > Vintage::None {
         // Overrides need the namespaces that Flux makes.
         store.apply(&json!({"kind": "ConfigMap",
             "metadata": {"name": format!("{}-nextcloud-override", product.prefix()), "namespace": product.apps()},
@@ -98,14 +101,33 @@ fn flux_2(store: &mut Store, world: &World<'_>, product: Product) {
     }
 }
 
-/// 0.5 and older: the helm-operator of Flux 1, no source at all, and the applications with their claims.
+/// 0.3 to 0.5: the helm-operator of Flux 1, no source at all, and the applications with their claims.
 fn flux_1(store: &mut Store, spec: &HostSpec, product: Product) {
     store.apply(&crd("helm.fluxcd.io", "helmreleases", "HelmRelease", &json!({})));
+    with_claims(store, spec, product);
+    store.apply(&deployment(product.prefix(), "flux", &json!({})));
+    store.apply(&deployment(product.prefix(), "helm-operator", &json!({})));
+}
+
+/// Before 0.3: Helm's server, and its records of the releases that the guide names.
+fn helm_2(store: &mut Store) {
+    store.apply(&deployment("kube-system", "tiller-deploy", &json!({"app": "helm", "name": "tiller"})));
+    for part in ["cert-manager", "files", "local-storage", "prometheus", "proxy"] {
+        let name = format!("oas-test-{part}");
+        for (version, status) in [("1", "SUPERSEDED"), ("2", "DEPLOYED")] {
+            store.apply(&json!({"kind": "ConfigMap",
+                "metadata": {"name": format!("{name}.v{version}"), "namespace": "kube-system",
+                    "labels": {"OWNER": "TILLER", "NAME": name, "STATUS": status, "VERSION": version}},
+                "data": {"release": base64(release::letters(&name))}}));
+        }
+    }
+}
+
+/// The namespaces of OpenAppStack, and what runs in them with a claim.
+fn with_claims(store: &mut Store, spec: &HostSpec, product: Product) {
     for name in [product.prefix().to_owned(), product.apps()] {
         namespace(store, &name, &json!({}));
     }
-    store.apply(&deployment(product.prefix(), "flux", &json!({})));
-    store.apply(&deployment(product.prefix(), "helm-operator", &json!({})));
     let main =
         ["single-sign-on", "kube-prometheus-stack", "loki"].map(|name| (product.prefix().to_owned(), name));
     let apps = spec.apps.iter().map(|app| (product.apps(), app.as_str()));

@@ -150,7 +150,7 @@ impl Host {
     #[must_use]
     pub fn k3s_version(&self) -> &'static str {
         match self.spec.version {
-            Version::V0_3 | Version::V0_4 | Version::V0_5 => "v1.18.9+k3s1",
+            Version::Older | Version::V0_3 | Version::V0_4 | Version::V0_5 => "v1.18.9+k3s1",
             Version::V0_6 | Version::V0_7 | Version::V0_8 => "v1.21.5+k3s2",
             Version::V1_0 => "v1.23.9+k3s1",
             Version::V2 => "v1.27.4+k3s1",

@@ -252,7 +252,7 @@ impl Kind {
             ("helm.toolkit.fluxcd.io", Vintage::Beta1 | Vintage::Beta2) => &["v2beta1"],
             ("helm.toolkit.fluxcd.io", Vintage::V1) => &["v2", "v2beta2"],
             ("helm.fluxcd.io", Vintage::None) => &["v1"],
-            (group, Vintage::None) if group.ends_with(".toolkit.fluxcd.io") => &[],
+            (group, Vintage::Never | Vintage::None) if group.ends_with(".toolkit.fluxcd.io") => &[],
             _ => about.versions,
         }
     }

@@ -61,6 +61,7 @@ impl HostSpec {
         self.version = version;
         self.apps = Self::known_apps(version).iter().map(|app| (*app).to_owned()).collect();
         (self.flux, self.revisions) = match version {
+            Version::Older => (Vintage::Never, RevisionFormat::Slash),
             Version::V0_3 | Version::V0_4 | Version::V0_5 => (Vintage::None, RevisionFormat::Slash),
             Version::V0_6 | Version::V0_7 => (Vintage::Beta1, RevisionFormat::Slash),
             Version::V0_8 | Version::V1_0 => (Vintage::Beta2, RevisionFormat::Slash),
@@ -109,7 +110,9 @@ impl HostSpec {
 /// Vintages of Flux by the API versions that they serve (facts section 5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Vintage {
-    /// No Flux 2 at all: 0.5 and older.
+    /// No Flux at all: before 0.3.
+    Never,
+    /// No Flux 2 at all: 0.3 to 0.5.
     None,
     /// Flux 0.5 – 0.17: source and kustomize v1beta1, helm v2beta1.
     Beta1,
@@ -124,7 +127,7 @@ impl Vintage {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
-            Self::None => "",
+            Self::Never | Self::None => "",
             Self::Beta1 => "v0.16.2",
             Self::Beta2 => "v0.31.5",
             Self::V1 => "v2.3.0",

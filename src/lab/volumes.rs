@@ -98,7 +98,7 @@ fn provision(store: &mut Store, storage: &Path, spec: &HostSpec, key: &Key, clai
     let (host, name) = (&spec.name, format!("pvc-{uid}"));
     // The provisioner of 0.3's time calls a folder as the volume alone (facts section 3.2).
     let folder = storage.join(match spec.version {
-        Version::V0_3 => name.clone(),
+        Version::Older | Version::V0_3 => name.clone(),
         _ => format!("{name}_{}_{}", key.namespace, key.name),
     });
     if let Err(error) = content::fill(&folder, &format!("{host}/{}", key.name)) {

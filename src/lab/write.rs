@@ -144,7 +144,7 @@ pub(super) fn cluster(host: &Host, identity: &Path, key: &str, directory: &Path)
         if spec.group.is_empty() { String::new() } else { format!("group = {}\n", text(&spec.group)) };
     // A cluster of before 0.6 does not tell its domain, so nothing could be compared with a pin.
     let domain = match spec.flux {
-        Vintage::None => String::new(),
+        Vintage::Never | Vintage::None => String::new(),
         _ => format!("domain = {}\n", text(&spec.domain())),
     };
     let user = if spec.sudo { format!("{}\nsudo = true", text(OPERATOR)) } else { text("root") };

@@ -11,6 +11,7 @@ use crate::plan::{Action, Class, Local, Probe, Redo, Step};
 use crate::remote::Command;
 use crate::version::Version;
 
+mod to_0_3;
 mod to_0_4;
 mod to_0_5;
 mod to_0_6;
@@ -36,6 +37,7 @@ pub struct Migration {
 
 /// Every rung, lowest first.
 pub const ALL: &[Migration] = &[
+    to_0_3::MIGRATION,
     to_0_4::MIGRATION,
     to_0_5::MIGRATION,
     to_0_6::MIGRATION,
@@ -46,11 +48,18 @@ pub const ALL: &[Migration] = &[
 ];
 
 impl Migration {
-    /// Whether a new cluster takes the place of the old one, which is left as it is (guide rows G9 to G11): there the way of a cluster ends.
+    /// Whether a new cluster takes the place of the old one (guide rows G9 to G12): there the way of a cluster ends. The old one is left as it is,
+    /// but for the rung that [`loses_data`].
     #[must_use]
     pub fn is_rebuilt(&self) -> bool {
         self.to <= Version::V0_6
     }
+}
+
+/// Whether a rung deletes data that only the backup has afterwards, by its id (guide row G12): it needs the operator's own word.
+#[must_use]
+pub fn loses_data(id: &str) -> bool {
+    id == to_0_3::MIGRATION.id
 }
 
 /// The rung that is rebuilt from this version, if there is one: the last that a cluster of this version takes.
@@ -216,6 +225,8 @@ mod tests {
         let ids: Vec<&str> = all.iter().map(|rung| rung.id).collect();
         assert_eq!(ids, ["to-0.4", "to-0.5", "to-0.6", "to-0.7", "to-0.8", "to-1.0", "to-2"]);
         assert_eq!(all.iter().filter(|rung| rung.is_rebuilt()).count(), 3);
+        let losing = ALL.iter().filter(|rung| loses_data(rung.id)).map(|rung| rung.from);
+        assert_eq!(losing.collect::<Vec<_>>(), [Version::Older]);
         assert_eq!(rebuilt(Version::V0_5).map(|rung| rung.id), Some("to-0.6"));
         assert!(route(Version::V0_7, Version::V0_7).unwrap().is_empty());
     }

@@ -74,8 +74,7 @@ pub(super) fn notes(facts: &Facts) -> Vec<String> {
     ];
     if facts.flux.get().is_ok_and(crate::facts::flux::Flux::is_flux_1) {
         notes.push(
-            "0.3, 0.4 and 0.5 look alike from outside, and the way is the same for all three; a cluster of before 0.3 is none of them"
-                .to_owned(),
+            "0.3, 0.4 and 0.5 look alike from outside, and the way is the same for all three".to_owned(),
         );
     }
     notes

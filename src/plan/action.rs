@@ -47,6 +47,8 @@ pub enum Action {
     Stop(Vec<String>),
     /// What a person must do. The run stops there, and goes on once `fleet confirm` has told that it is done.
     Ask(Ask),
+    /// Claims deleted, with whatever their volumes' policies make of that, once nothing of Helm 2's releases is left.
+    RemoveClaims(RemoveClaims),
 }
 
 /// What a person is asked for. The step's title says it in short.
@@ -57,6 +59,10 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// In a line, the cluster's directory on the provisioning machine, as the guide writes it: the planner puts the directory there, where the
+    /// inventory names one.
+    pub const DIRECTORY: &str = "CLUSTER_DIR";
+
     /// The step. It changes nothing by itself, and takes as long as it takes.
     #[must_use]
     pub fn step(id: impl Into<String>, title: impl Into<String>, lines: Vec<String>) -> Step {
@@ -282,6 +288,15 @@ pub struct RemoveNamespaces {
     pub moved: Vec<MoveClaim>,
 }
 
+/// Claims that go, and the releases of Helm 2 of which no record may be left before (guide, "Upgrading to 0.3.0").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveClaims {
+    /// The releases.
+    pub releases: Vec<String>,
+    /// The claims. One that is bound to another volume by then is another claim, and stays.
+    pub claims: Vec<Claimed>,
+}
+
 /// A backup that is put back on the host that it was made of, or its volumes' data on another. See `docs/restore.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restore {
@@ -341,7 +356,7 @@ pub struct PutBack {
     pub into: Option<Claimed>,
 }
 
-/// A claim and the volume that it is bound to.
+/// A claim and the volume that it is bound to; empty where there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
     /// The claim's namespace.

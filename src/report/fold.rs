@@ -225,11 +225,11 @@ impl ClusterReport {
             (false, Some(_)) => (State::Dirty, changed.clone()),
             (false, None) => (State::Clean, None),
         };
+        // A command of `fleet exec`, or a rung that is rebuilt and has changed nothing.
+        let rebuilt = |id: &str| changed.is_none() && migrations::is_rebuilt(id);
+        let as_it_was = self.rungs.last().is_none_or(|rung| rebuilt(&rung.migration));
         (self.outcome, (self.state, self.left_at)) = match outcome {
-            // A command of `fleet exec`, or a rung that is rebuilt: the cluster is as it was.
-            Outcome::Done if self.rungs.last().is_none_or(|rung| migrations::is_rebuilt(&rung.migration)) => {
-                (Ending::Done, (State::Clean, None))
-            }
+            Outcome::Done if as_it_was => (Ending::Done, (State::Clean, None)),
             Outcome::Done => (Ending::Done, (State::Upgraded, None)),
             Outcome::NothingToDo => (Ending::NothingToDo, (State::Upgraded, None)),
             Outcome::Refused { .. } => (Ending::Refused, before),

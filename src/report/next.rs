@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::cluster::{ClusterReport, Ending, State};
 use crate::event::Failure;
+use crate::planner::ACCEPT_DATA_LOSS;
 use crate::remote::{printable, quote};
 use crate::run::ASK;
 use crate::state::Run;
@@ -106,7 +107,10 @@ pub fn next_all(reports: &[&ClusterReport], run: &Run) -> Vec<Next> {
             }
             Advice::Plan => {
                 let Some(target) = run.target else { continue };
-                let acks = run.acknowledged.iter().flat_map(|id| ["--ack".to_owned(), quote(id)]);
+                let acks = run.acknowledged.iter().flat_map(|id| match id.as_str() {
+                    ACCEPT_DATA_LOSS => vec![format!("--{id}")],
+                    id => vec!["--ack".to_owned(), quote(id)],
+                });
                 let words: Vec<String> = ["plan".to_owned(), format!("--on {on}"), format!("--to {target}")]
                     .into_iter()
                     .chain(acks)

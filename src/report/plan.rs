@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::form::{about, bytes};
 use crate::migrations;
 use crate::plan::{
-    Action, Backup, Class, Found, Local, Objects, Plan, PutBack, Restore, RestorePart, Step, Truce,
+    Action, Backup, Claimed, Class, Found, Local, Objects, Plan, PutBack, Restore, RestorePart, Step, Truce,
 };
 use crate::remote::printable;
 
@@ -110,6 +110,14 @@ fn details(action: &Action) -> Vec<String> {
             let claims =
                 what.moved.iter().map(|moved| format!("only if claim {}/{} is bound", moved.to, moved.claim));
             what.namespaces.iter().map(|name| format!("namespace {name}")).chain(claims).collect()
+        }
+        Action::RemoveClaims(what) => {
+            let release = |name: &String| format!("only if Helm has no record of {name} any more");
+            let claim = |claimed: &Claimed| match claimed.volume.as_str() {
+                "" => format!("claim {claimed}, which has no volume"),
+                volume => format!("claim {claimed} with volume {volume}"),
+            };
+            what.releases.iter().map(release).chain(what.claims.iter().map(claim)).collect()
         }
         Action::MoveClaim(what) => vec![
             format!(

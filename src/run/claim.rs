@@ -6,6 +6,7 @@ use super::{Scribe, Trouble, onward};
 use crate::plan::MoveClaim;
 use crate::remote::Remote;
 
+pub mod remove;
 mod standing;
 pub(super) use standing::NEW_CLAIM;
 #[cfg(test)]

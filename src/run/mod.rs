@@ -124,11 +124,10 @@ pub async fn climb<R: Remote>(
             Ok(after) => after,
             Err(outcome) => return Ok(outcome),
         };
-        climbed = true;
         if plan.to >= wish.target {
             return Ok(Outcome::Done);
         }
-        before = after;
+        (climbed, before) = (true, after);
     }
 }
 
@@ -175,7 +174,7 @@ fn consider(
         Some(stored) => planner::hold_to(stored, now, facts, wish.cluster),
         None => now,
     };
-    Ok(match planned {
+    Ok(match planner::agreed(planned, wish.acknowledged) {
         Planned::NothingToDo(_) => Err(match unwell(&verdicts) {
             // At the target, but not well: perhaps an earlier run did not come to its end.
             Some(failure) => Outcome::Failed { step: None, state: Left::Clean, failure },
@@ -388,6 +387,7 @@ impl Ground {
             Action::MoveClaim(what) => claim::carry(remote, what, step.deadline, scribe).await,
             Action::Disown(what) => disown::carry(remote, what, step.deadline, scribe).await,
             Action::RemoveNamespaces(what) => namespaces::carry(remote, what, step.deadline, scribe).await,
+            Action::RemoveClaims(what) => claim::remove::carry(remote, what, step.deadline, scribe).await,
             Action::Stop(what) => stop::carry(remote, what, step.deadline, scribe).await,
             Action::Prove(what) => {
                 self.proven = Some(prove::carry(&self.folder, what, scribe).await?);

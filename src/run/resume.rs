@@ -19,6 +19,7 @@ use crate::facts::Facts;
 use crate::files::read_json;
 use crate::jobs::Timer;
 use crate::journal::Journal;
+use crate::migrations;
 use crate::plan::{Action, Class, Objects, Plan, Probe, SCHEMA, Step};
 use crate::planner::{self, Planned};
 use crate::remote::{Command, Remote};
@@ -156,6 +157,10 @@ fn half_done(
     let needs = plan.steps.iter().any(|step| step.needs_proof() && !rung.is_done(&step.id));
     let (folder, anew) = match rung.backup.as_ref().and_then(|backup| find(wish, backup)) {
         Some(folder) if !needs || is_whole(&folder, rung) => (folder, None),
+        _ if migrations::loses_data(&plan.migration) => {
+            let failure = backup_gone(rung, wish);
+            return Ok(Err(Outcome::Failed { step: None, state: from.left(), failure }));
+        }
         saved => (new_backup(wish, journal, Some((rung, saved)))?, Some(backup::steps(facts, wish.cluster))),
     };
     let from_here = not_taken_back(&plan, rung);
@@ -165,6 +170,17 @@ fn half_done(
         Some((step, failure)) => Err(Outcome::Failed { step: Some(step), state: from.left(), failure }),
         None => Ok(Taken::Up(Box::new(Up { plan, before, start }))),
     })
+}
+
+/// Why a rung that deletes data goes on with no other backup than the one that it began with: what was purged meanwhile is in that one alone.
+fn backup_gone(rung: &Rung, wish: Wish<'_>) -> Failure {
+    let id = rung.backup.as_ref().map_or("none", |backup| backup.id.as_str());
+    let cluster = &wish.cluster.name;
+    let said = format!(
+        "its backup {id} is not among the backups of {cluster} any more, or not whole, and what was purged since is in no other: nothing is deleted. \
+         Put its folder back where it was, then fleet resume. If nothing was purged yet, begin anew with fleet upgrade, which makes another"
+    );
+    Failure::new("backup-gone", said).read("docs/rebuild.md#before-03")
 }
 
 /// Whether a backup can be built on, for all that is known before it is proven again: all of it is there, and the last proof has not found

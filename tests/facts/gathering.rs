@@ -309,6 +309,7 @@ async fn an_api_that_is_away_leaves_the_hosts_own_facts() {
             "certificates",
             "claims",
             "flux",
+            "helm_2",
             "identity",
             "nightly",
             "nodes",
@@ -341,7 +342,7 @@ async fn one_answer_that_fails_leaves_the_others() {
 #[tokio::test]
 async fn an_answer_that_did_not_fit_is_not_known() {
     let facts = Host::new(Fault::Cut).gather().await.unwrap();
-    let lost = ["certificates", "flux", "overrides", "reach", "secrets", "upgrades", "variables"];
+    let lost = ["certificates", "flux", "helm_2", "overrides", "reach", "secrets", "upgrades", "variables"];
     assert_eq!(unknown(&facts), lost);
     assert!(why(&facts.secrets).contains("too long"), "{}", why(&facts.secrets));
 }

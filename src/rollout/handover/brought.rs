@@ -10,7 +10,7 @@ use crate::facts::{self, Facts};
 use crate::inventory::Cluster;
 use crate::journal::Lines;
 use crate::migrations;
-use crate::plan::{self, Action, MoveClaim, Object, Objects, Plan};
+use crate::plan::{self, Action, Claimed, MoveClaim, Object, Objects, Plan};
 use crate::spool::{self, Kept, Place, is_name};
 use crate::state::{self, Run};
 
@@ -118,6 +118,7 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
             Action::RemoveNamespaces(what) => {
                 what.namespaces.iter().all(|name| is_name(name)) && what.moved.iter().all(is_move)
             }
+            Action::RemoveClaims(what) => what.claims.iter().all(is_claimed),
             Action::Stop(namespaces) => namespaces.iter().all(|name| is_name(name)),
             Action::Backup(what) => {
                 what.cluster_dir.clone_from(&cluster.directory);
@@ -144,6 +145,10 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
 
 fn is_object(object: &Object) -> bool {
     is_name(&object.kind) && is_name(&object.namespace) && is_name(&object.name)
+}
+
+fn is_claimed(what: &Claimed) -> bool {
+    is_name(&what.namespace) && is_name(&what.claim) && (what.volume.is_empty() || is_name(&what.volume))
 }
 
 fn is_move(what: &MoveClaim) -> bool {
