@@ -126,7 +126,10 @@ pub(crate) fn held(host: &Host) -> BTreeMap<String, String> {
             held.insert(name(&object), object["spec"]["suspend"].as_bool().unwrap_or(false).to_string());
         }
     }
-    for object in host.objects("deployments") {
+    // What runs in the namespaces that 0.8 does not have goes with them.
+    let goes =
+        |object: &Value| object["metadata"]["namespace"].as_str().is_some_and(|n| n.starts_with("oas"));
+    for object in host.objects("deployments").into_iter().filter(|object| !goes(object)) {
         held.insert(name(&object), object["spec"]["replicas"].to_string());
     }
     held.insert("timers".to_owned(), format!("{:?}", host.timers()));
