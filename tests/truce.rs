@@ -250,6 +250,15 @@ fn when_nobody_returns_the_host_gives_everything_back_by_itself() {
     let before = night(host);
     killed_at(&bench, host, "annotate --overwrite kustomizations", ":");
     assert!(!night(host).source, "the rung has resumed the source");
+    // Flux sets the controller's replicas to what git says of them whenever it applies them: what the rung has asked for comes first.
+    until("Flux has applied the controller as the rung asked it to", || {
+        let kustomization = host.object("kustomizations", FLUX, CONTROLLER).unwrap();
+        let asked = &kustomization["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"];
+        let applied = kustomization["status"]["lastAppliedRevision"].as_str().unwrap_or("");
+        asked.is_string()
+            && kustomization["status"]["lastHandledReconcileAt"] == *asked
+            && applied.starts_with("v0.7")
+    });
     // Hours pass for the timer: its lease is a file on the host.
     let timer = host.folder().join("spool/timer-truce");
     fs::write(timer.join("lease.test"), "0\n").unwrap();
