@@ -197,29 +197,29 @@ fn files_go_to_who_their_users_are_now_once_and_one_that_fails_leaves_the_others
     ]);
     let one = bench.host("one");
     let (hostile, new) = ("oas-o'h $(reboot)", "stackspin-2");
-    people(one, &["oas-ann", hostile, "stackspin-1", new, "stackspin-3", "oas-eve"]);
+    people(one, &["oas-editor", hostile, "stackspin-1", new, "stackspin-3", "oas-guest"]);
     let map = bench.path("map.csv");
     fs::write(
         &map,
-        "old,new\neve,stackspin-3\nann,stackspin-1\no'h $(reboot),stackspin-2\nbob,stackspin-4\n",
+        "old,new\nguest,stackspin-3\neditor,stackspin-1\no'h $(reboot),stackspin-2\nboard,stackspin-4\n",
     )
     .unwrap();
     let words = ["nextcloud", "transfer-files", "one", "--map", map.to_str().unwrap()];
 
     let listed = bench.fleet(&["nextcloud", "users", "one"]).ends(0);
-    assert!(listed.out.contains("oas-ann of acme"), "{}", listed.out);
+    assert!(listed.out.contains("oas-editor of acme"), "{}", listed.out);
     let none = bench.fleet(&["nextcloud", "users", "none"]).ends(3);
     assert!(none.err.contains("Nextcloud cannot be asked"), "{}", none.err);
 
     let shown = bench.fleet(&words).ends(64);
     for text in [
-        "oas-ann -> stackspin-1: to be transferred",
-        "oas-bob -> stackspin-4: not transferred: there is no user oas-bob",
+        "oas-editor -> stackspin-1: to be transferred",
+        "oas-board -> stackspin-4: not transferred: there is no user oas-board",
         "3 of 4 users",
     ] {
         assert!(shown.out.contains(text), "{text:?}: {}", shown.out);
     }
-    assert!(cloud(one).files["oas-ann"] == ["a.txt"], "nobody has said yes");
+    assert!(cloud(one).files["oas-editor"] == ["a.txt"], "nobody has said yes");
 
     let yes = [&words[..], &["--yes"]].concat();
     bench.fleet(&yes).ends(3);
@@ -229,9 +229,9 @@ fn files_go_to_who_their_users_are_now_once_and_one_that_fails_leaves_the_others
         (&json!("command-failed"), &json!("failed"))
     );
     let after = cloud(one);
-    assert_eq!(after.files["stackspin-1"], ["a.txt", "Transferred from oas-ann/a.txt"]);
+    assert_eq!(after.files["stackspin-1"], ["a.txt", "Transferred from oas-editor/a.txt"]);
     assert_eq!(after.files[new], ["a.txt".to_owned(), format!("Transferred from {hostile}/a.txt")]);
-    assert_eq!(after.files["oas-eve"], ["a.txt"]);
+    assert_eq!(after.files["oas-guest"], ["a.txt"]);
     assert_eq!(left_on_spool(one), Vec::<std::path::PathBuf>::new());
 
     // Those that are transferred are not transferred twice; what became of the other nobody knows, and a person says.
@@ -245,20 +245,20 @@ fn files_go_to_who_their_users_are_now_once_and_one_that_fails_leaves_the_others
     let mut mended = after;
     mended.broken.clear();
     fs::write(one.folder().join("container/nextcloud.json"), serde_json::to_vec(&mended).unwrap()).unwrap();
-    fs::write(&map, "eve,stackspin-3\n").unwrap();
+    fs::write(&map, "guest,stackspin-3\n").unwrap();
     bench.fleet(&[&yes[..], &["--again"]].concat()).ends(0);
-    assert_eq!(cloud(one).files["stackspin-3"], ["a.txt", "Transferred from oas-eve/a.txt"]);
+    assert_eq!(cloud(one).files["stackspin-3"], ["a.txt", "Transferred from oas-guest/a.txt"]);
 }
 
 #[test]
 fn a_transfer_whose_line_is_lost_is_followed_to_its_end() {
     let bench = Bench::new(vec![HostSpec::new("one").version(Version::V0_8).apps(["nextcloud"])]);
     let one = bench.host("one");
-    people(one, &["oas-ann", "stackspin-1", "broken"]);
+    people(one, &["oas-editor", "stackspin-1", "broken"]);
     one.inject(Fault::ConnectionDropsAfter("files:transfer-ownership".to_owned()));
     let map = bench.path("map.toml");
-    fs::write(&map, "ann = \"stackspin-1\"\n").unwrap();
+    fs::write(&map, "editor = \"stackspin-1\"\n").unwrap();
     bench.fleet(&["nextcloud", "transfer-files", "one", "--map", map.to_str().unwrap(), "--yes"]).ends(0);
-    assert_eq!(cloud(one).files["stackspin-1"], ["a.txt", "Transferred from oas-ann/a.txt"]);
-    assert_eq!(cloud(one).settings["oas-ann"]["stackspin-fleet transfer"], "done stackspin-1");
+    assert_eq!(cloud(one).files["stackspin-1"], ["a.txt", "Transferred from oas-editor/a.txt"]);
+    assert_eq!(cloud(one).settings["oas-editor"]["stackspin-fleet transfer"], "done stackspin-1");
 }

@@ -238,7 +238,7 @@ fn a_cluster_of_before_0_6_is_backed_up_and_a_person_is_asked_for_the_rest() {
     let early = fleet(&bench, "old", &["confirm", "last", "old", "to-0.6/restore"]).ends(64);
     assert!(early.err.contains("it waits for to-0.6/new-cluster"), "{}", early.err);
     fleet(&bench, "old", &["confirm", "last", "new", "to-0.6/new-cluster"]).ends(64);
-    let note = ["--note", "host 12,\tby Ann"];
+    let note = ["--note", "host 12,\tby hand"];
     fleet(&bench, "old", &[&["confirm", "last", "old", "to-0.6/new-cluster"], &note[..]].concat()).ends(7);
     assert_eq!(waits(&bench, "old"), "to-0.6/restore");
     assert!(report(&bench, "old")["notes"].to_string().contains("host 12,"), "the note is kept");

@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn users_are_read_whatever_stands_before_them() {
         let read = |text: &str| read_users(text).map(|users| users.len());
-        assert_eq!(read("{\"admin\":\"Admin\",\"oas-ann\":\"Ann\"}\n"), Some(2));
+        assert_eq!(read("{\"admin\":\"Admin\",\"oas-editor\":\"Editor\"}\n"), Some(2));
         assert_eq!(read("An app has something to say\n{\"admin\":\"\"}"), Some(1));
         assert_eq!(read("[]\n"), Some(0));
         assert_eq!(read("[\"admin\"]"), None);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::super::onward::{self, Next};
 use super::super::{Scribe, Trouble};
@@ -88,7 +87,11 @@ fn next(what: &RemoveClaims, list: &List) -> Result<Next, String> {
     if there.is_empty() {
         return Ok(Next::Done(format!("none of {} claims is left", what.claims.len())));
     }
-    let users = users(there.iter().map(|(claim, _)| *claim), list)?;
+    let mut users = Vec::new();
+    for (claim, _) in &there {
+        let pods = super::standing::users(&claim.namespace, &claim.claim, list)?;
+        users.extend(pods.into_iter().map(|pod| format!("{claim} by pod {pod}")));
+    }
     if !users.is_empty() {
         return Ok(Next::Wait(
             "claim-in-use",
@@ -120,24 +123,9 @@ fn next(what: &RemoveClaims, list: &List) -> Result<Next, String> {
     )))
 }
 
-/// Pods that mount one of the claims, each with the claim.
-fn users<'a>(claims: impl Iterator<Item = &'a Claimed>, list: &List) -> Result<Vec<String>, String> {
-    let mut users = Vec::new();
-    for claim in claims {
-        for pod in list.of("Pod").filter(|pod| pod.metadata.namespace == claim.namespace) {
-            let spec: Value = pod.spec()?;
-            let mut volumes = spec["volumes"].as_array().into_iter().flatten();
-            if volumes.any(|volume| volume["persistentVolumeClaim"]["claimName"] == claim.claim.as_str()) {
-                users.push(format!("{claim} by pod {}", pod.metadata.name));
-            }
-        }
-    }
-    Ok(users)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -89,6 +89,19 @@ struct Phase {
     phase: String,
 }
 
+/// Names of the pods that mount a claim, those that have ended among them: the claim is protected from deletion until they are gone.
+pub(super) fn users(namespace: &str, claim: &str, list: &List) -> Result<Vec<String>, String> {
+    let mut users = Vec::new();
+    for pod in list.of("Pod").filter(|pod| pod.metadata.namespace == namespace) {
+        let spec: Value = pod.spec()?;
+        let mut volumes = spec["volumes"].as_array().into_iter().flatten();
+        if volumes.any(|volume| volume["persistentVolumeClaim"]["claimName"] == *claim) {
+            users.push(pod.metadata.name.clone());
+        }
+    }
+    Ok(users)
+}
+
 impl Seen {
     fn read(what: &MoveClaim, list: &List) -> Result<Self, String> {
         let claim = |namespace: &str| {
@@ -97,14 +110,7 @@ impl Seen {
                 .map(|item| Claim::read(what, item))
                 .transpose()
         };
-        let mut users = Vec::new();
-        for pod in list.of("Pod").filter(|pod| pod.metadata.namespace == what.from) {
-            let spec: Value = pod.spec()?;
-            let mut volumes = spec["volumes"].as_array().into_iter().flatten();
-            if volumes.any(|volume| volume["persistentVolumeClaim"]["claimName"] == json!(what.claim)) {
-                users.push(pod.metadata.name.clone());
-            }
-        }
+        let users = users(&what.from, &what.claim, list)?;
         Ok(Self {
             volume: list
                 .of("PersistentVolume")

@@ -123,44 +123,47 @@ mod tests {
     #[test]
     fn a_map_is_read_from_lines_or_a_table_and_a_strange_one_is_refused() {
         let csv = |text: &str| read(Path::new("map.csv"), text);
-        let both = [pair("ann", "stackspin-1"), pair("o'hara, $x", "stackspin-2")];
-        assert_eq!(csv("old,new\n# of acme\nann, stackspin-1\n\"o'hara, $x\",stackspin-2\n").unwrap(), both);
-        let toml = "ann = \"stackspin-1\"\n\"o'hara, $x\" = \"stackspin-2\"\n";
+        let both = [pair("editor", "stackspin-1"), pair("o'clock, $x", "stackspin-2")];
+        assert_eq!(
+            csv("old,new\n# of acme\neditor, stackspin-1\n\"o'clock, $x\",stackspin-2\n").unwrap(),
+            both
+        );
+        let toml = "editor = \"stackspin-1\"\n\"o'clock, $x\" = \"stackspin-2\"\n";
         assert_eq!(read(Path::new("map.toml"), toml).unwrap(), both);
         for (text, why) in [
             ("", "no user in it"),
-            ("ann\n", "line 1: old user and new user"),
-            ("ann,b,c\n", "line 1: old user and new user"),
-            ("ann,\n", "is no user of Nextcloud"),
-            ("ann,x\nbob,x\n", "stands twice"),
-            ("ann,x\nann,y\n", "stands twice"),
-            ("ann,bob\nbob,x\n", "an old user and a new one"),
+            ("editor\n", "line 1: old user and new user"),
+            ("editor,b,c\n", "line 1: old user and new user"),
+            ("editor,\n", "is no user of Nextcloud"),
+            ("editor,x\nboard,x\n", "stands twice"),
+            ("editor,x\neditor,y\n", "stands twice"),
+            ("editor,board\nboard,x\n", "an old user and a new one"),
             ("\"a\nb\",x\n", "is no user of Nextcloud"),
         ] {
             let said = csv(text).unwrap_err();
             assert!(said.starts_with("map.csv: ") && said.contains(why), "{text:?}: {said}");
         }
-        assert!(read(Path::new("map.toml"), "ann = 1\n").unwrap_err().contains("no table"));
+        assert!(read(Path::new("map.toml"), "editor = 1\n").unwrap_err().contains("no table"));
     }
 
     #[test]
     fn old_names_get_their_prefix_and_both_users_must_be_there() {
-        let users = ["oas-ann", "bob", "oas-bob", "oas-oas-team", "local", "stackspin-1"];
+        let users = ["oas-editor", "board", "oas-board", "oas-oas-team", "local", "stackspin-1"];
         let users: BTreeMap<String, String> =
             users.iter().map(|name| ((*name).to_owned(), String::new())).collect();
         let old = |name: &str| resolve(&[pair(name, "stackspin-1")], &users).remove(0).old;
-        assert_eq!(old("ann"), "oas-ann");
-        assert_eq!(old("oas-ann"), "oas-ann");
-        assert_eq!(old("bob"), "oas-bob");
+        assert_eq!(old("editor"), "oas-editor");
+        assert_eq!(old("oas-editor"), "oas-editor");
+        assert_eq!(old("board"), "oas-board");
         assert_eq!(old("oas-team"), "oas-oas-team");
         assert_eq!(old("local"), "local");
-        assert_eq!(old("eve"), "oas-eve");
+        assert_eq!(old("guest"), "oas-guest");
         let of = |old: &str, new: &str, mark| standing(&pair(old, new), &users, mark);
-        assert_eq!(of("oas-ann", "stackspin-1", None), Standing::Ready);
-        assert_eq!(of("oas-ann", "stackspin-1", Some("The setting does not exist")), Standing::Ready);
-        assert_eq!(of("oas-ann", "stackspin-1", Some("done x y")), Standing::Transferred("x y".into()));
-        assert_eq!(of("oas-ann", "stackspin-1", Some("begun x")), Standing::Begun("x".into()));
-        assert_eq!(of("oas-eve", "stackspin-1", None), Standing::NoUser("oas-eve".into()));
-        assert_eq!(of("oas-ann", "eve", None), Standing::NoUser("eve".into()));
+        assert_eq!(of("oas-editor", "stackspin-1", None), Standing::Ready);
+        assert_eq!(of("oas-editor", "stackspin-1", Some("The setting does not exist")), Standing::Ready);
+        assert_eq!(of("oas-editor", "stackspin-1", Some("done x y")), Standing::Transferred("x y".into()));
+        assert_eq!(of("oas-editor", "stackspin-1", Some("begun x")), Standing::Begun("x".into()));
+        assert_eq!(of("oas-guest", "stackspin-1", None), Standing::NoUser("oas-guest".into()));
+        assert_eq!(of("oas-editor", "guest", None), Standing::NoUser("guest".into()));
     }
 }
