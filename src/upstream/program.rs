@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::marks::alive;
 use crate::remote::{Exit, Output};
@@ -21,6 +21,9 @@ const LAST: usize = 4 << 10;
 const GRACE: Duration = Duration::from_secs(10);
 /// How long its output is waited for when all of it has ended.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long after a process was killed it is looked for again, and how often at most.
+const PAUSE: Duration = Duration::from_millis(20);
+const LOOKS: usize = 250;
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,7 @@ impl Running {
             self.end(log).await?;
         } else {
             // Whatever it left behind would go on without the way to the cluster.
-            self.kill();
+            self.quell(log).await?;
             self.last_words(log).await?;
         }
         self.over = true;
@@ -87,7 +90,7 @@ impl Running {
             let _ = kill_process_group(group, Signal::TERM);
         }
         self.listen(Instant::now() + GRACE, log).await?;
-        self.kill();
+        self.quell(log).await?;
         self.child.wait().await?;
         self.over = true;
         self.last_words(log).await
@@ -150,9 +153,33 @@ impl Running {
         if let Some(group) = self.group {
             let _ = kill_process_group(group, Signal::KILL);
         }
-        for process in self.mark.iter().flat_map(|mark| alive(mark)) {
-            let _ = kill_process(process, Signal::KILL);
+        self.strays();
+    }
+
+    /// Ends what has left the group; the processes that were still there.
+    fn strays(&self) -> Vec<Pid> {
+        let found: Vec<Pid> = self.mark.iter().flat_map(|mark| alive(mark)).collect();
+        for process in &found {
+            let _ = kill_process(*process, Signal::KILL);
         }
+        found
+    }
+
+    /// Ends all of it, and looks again until nothing is there: a process may have started another while it was looked for, and none is gone at once.
+    async fn quell(&self, log: &mut (dyn Write + Send)) -> io::Result<()> {
+        if let Some(group) = self.group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let mut found = self.strays();
+        for _ in 0..LOOKS {
+            if found.is_empty() {
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+            found = self.strays();
+        }
+        let pids: Vec<String> = found.iter().map(|process| process.as_raw_nonzero().to_string()).collect();
+        writeln!(log, "\n# killed, and not gone yet: process {}", pids.join(", "))
     }
 }
 

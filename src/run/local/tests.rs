@@ -59,6 +59,11 @@ impl Remote for Silent {
 
 const STEP: &str = "to-1.0/upgrade";
 
+/// A run of this process alone: the marks of processes are seen by every suite that runs on this machine.
+fn run(number: u8) -> String {
+    format!("r{number}-{}", std::process::id())
+}
+
 fn place(run: &str) -> Place {
     Place { cluster: Cluster::new("oak", "203.0.113.7"), folder: PathBuf::new(), run: run.into() }
 }
@@ -110,48 +115,49 @@ async fn a_script_whose_end_was_written_down_is_not_run_again() {
     let ended =
         |line: &str, exit: &str| Standing::Begun { ran: Some(Ran { line: line.into(), exit: exit.into() }) };
     let script = "bin/upgrade.sh oak";
-    assert_eq!(taken_up("r1", ended(script, "exit status 0"), Redo::Never).await, Ok(()));
-    assert_eq!(cause(taken_up("r1", ended(script, "exit status 1"), Redo::Never).await), "ask-a-person");
+    assert_eq!(taken_up(&run(1), ended(script, "exit status 0"), Redo::Never).await, Ok(()));
+    assert_eq!(cause(taken_up(&run(1), ended(script, "exit status 1"), Redo::Never).await), "ask-a-person");
     // What else is run within the step, such as the sign of life before it, tells nothing of the script.
-    assert_eq!(cause(taken_up("r1", ended("true", "exit status 0"), Redo::Never).await), "ask-a-person");
+    assert_eq!(cause(taken_up(&run(1), ended("true", "exit status 0"), Redo::Never).await), "ask-a-person");
 }
 
 #[tokio::test]
 async fn one_whose_end_nobody_saw_is_run_again_only_where_its_rule_says_so() {
     let begun = || Standing::Begun { ran: None };
-    assert_eq!(cause(taken_up("r2", begun(), Redo::Never).await), "ask-a-person");
+    assert_eq!(cause(taken_up(&run(2), begun(), Redo::Never).await), "ask-a-person");
     // Done again, it needs the proof, which this ground does not have.
-    assert_eq!(cause(taken_up("r2", begun(), Redo::Repeatable).await), "backup-not-proven");
+    assert_eq!(cause(taken_up(&run(2), begun(), Redo::Repeatable).await), "backup-not-proven");
 }
 
 #[tokio::test]
 async fn while_the_old_script_runs_no_new_one_is_started_whatever_the_rule_says() {
-    let mut old = left_behind("r3");
+    let mut old = left_behind(&run(3));
     // Between fork and exec it looks like its parent.
-    let seen = BTreeMap::from([("r3", 1), ("r4", 0)]);
-    for (run, number) in seen {
-        let mark = place(run).mark(STEP);
+    let seen = BTreeMap::from([(3, 1), (4, 0)]);
+    for (number, expected) in seen {
+        let mark = place(&run(number)).mark(STEP);
         let mut found = upstream::alive(&mark).len();
         for _ in 0..1000 {
-            if found == number {
+            if found == expected {
                 break;
             }
             std::thread::yield_now();
             found = upstream::alive(&mark).len();
         }
-        assert_eq!(found, number);
+        assert_eq!(found, expected);
     }
     for standing in [Standing::Begun { ran: None }, Standing::Again] {
-        let Err(Outcome::InDoubt { failure, .. }) = taken_up("r3", standing, Redo::Repeatable).await else {
+        let Err(Outcome::InDoubt { failure, .. }) = taken_up(&run(3), standing, Redo::Repeatable).await
+        else {
             panic!()
         };
         assert_eq!(failure.cause, "script-runs");
-        let told = format!("(kill {}) or wait for its end, then: fleet resume r3", old.id());
+        let told = format!("(kill {}) or wait for its end, then: fleet resume {}", old.id(), run(3));
         assert!(failure.message.contains(&told), "{}", failure.message);
     }
     old.kill().unwrap();
     old.wait().unwrap();
-    assert_eq!(cause(taken_up("r3", Standing::Begun { ran: None }, Redo::Never).await), "ask-a-person");
+    assert_eq!(cause(taken_up(&run(3), Standing::Begun { ran: None }, Redo::Never).await), "ask-a-person");
 }
 
 /// The clock goes on by itself whenever nothing else is to be done: the script sleeps in real time, and is ended long before.
@@ -162,7 +168,7 @@ async fn a_script_is_ended_with_all_that_it_started_when_the_hosts_lock_is_lost(
     let mut scribe = Scribe::new(&mut journal, STEP, &folder.path().join("log")).unwrap();
     let step = step(Redo::Never);
     let Action::Local(script) = &step.action else { panic!() };
-    let mark = place("r5").mark(STEP);
+    let mark = place(&run(5)).mark(STEP);
     let mut command = Program::new("sh");
     command.args(["-c", "setsid sleep 600 & exec sleep 600"]).env(upstream::MARK, &mark);
     let running = Running::start(command, Some(&mark)).unwrap();
