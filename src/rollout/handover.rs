@@ -72,7 +72,7 @@ async fn brought_by<R: Remote>(remote: &R, cluster: &Cluster, run: &str) -> Resu
     let fetch = Runs::on(&cluster.paths.spool).fetch(run);
     let answer = remote.ask(fetch.command(), &mut sink()).await.map_err(|error| lost(&error))?;
     match fetch.read(&answer) {
-        Ok(Some(files)) => Brought::read(cluster, run, files).map(Some),
+        Ok(Some(files)) => Brought::read(cluster, run, files).await.map(Some),
         Ok(None) => Ok(None),
         Err(error) => Err(failed(error)),
     }

@@ -120,7 +120,7 @@ impl Rollout {
             from.truth(Outcome::Interrupted { state: Left::Clean })
         } else if let Some(failure) = self.budget.exceeded() {
             from.truth(Outcome::Halted { failure })
-        } else if let Some(outcome) = run::ask::standing(&folder, &from)? {
+        } else if let Some(outcome) = run::ask::standing(&cluster.name, &folder, &self.backups, &from)? {
             outcome
         } else {
             return self.begun(cluster, &folder, &from, &mut journal).await;

@@ -3,7 +3,9 @@
 //! Nothing is asked of the host for it. A rung that is rebuilt ends with such steps, and its old cluster may be gone by then.
 
 use std::io;
+use std::path::Path;
 
+use super::saved::find;
 use crate::backup::Folder;
 use crate::event::{Failure, Left, Outcome, What};
 use crate::files::read_json;
@@ -37,8 +39,13 @@ pub fn open<'a>(plan: &'a Plan, from: &Position) -> Option<(&'a Step, &'a Ask)> 
 }
 
 /// How a cluster stands of which nothing is left but what a person does: it still waits, or it is done. None where there is more to do, which
-/// the host must be asked for.
-pub fn standing(folder: &ClusterFolder, from: &Position) -> io::Result<Option<Outcome>> {
+/// the host must be asked for; so it is where the person has done nothing yet and what is to be put back lies on a machine that is lost.
+pub fn standing(
+    cluster: &str,
+    folder: &ClusterFolder,
+    backups: &Path,
+    from: &Position,
+) -> io::Result<Option<Outcome>> {
     let Some(rung) = from.rung.as_ref().filter(|rung| migrations::is_rebuilt(&rung.migration)) else {
         return Ok(None);
     };
@@ -49,6 +56,11 @@ pub fn standing(folder: &ClusterFolder, from: &Position) -> io::Result<Option<Ou
     };
     let own = |step: &&Step| matches!(step.action, Action::Ask(_));
     if plan.steps.iter().any(|step| !own(&step) && !rung.is_done(&step.id)) {
+        return Ok(None);
+    }
+    let begun = plan.steps.iter().any(|step| own(&step) && rung.is_done(&step.id));
+    let backup = find(backups, cluster, rung.backup.as_ref());
+    if !begun && backup.is_none_or(|backup| backup.manifest().is_err()) {
         return Ok(None);
     }
     let next = open(&plan, from).map(|(step, what)| asked(step, what, from.left()));

@@ -126,8 +126,8 @@ fn untouched(
     before: Facts,
     journal: &mut Journal,
 ) -> std::io::Result<Result<Taken, Outcome>> {
-    let folder = rung.backup.as_ref().filter(|backup| is_fresh(backup, Timestamp::now()));
-    let folder = folder.and_then(|backup| find(wish, backup)).filter(|folder| is_whole(folder, rung));
+    let fresh = rung.backup.as_ref().filter(|backup| is_fresh(backup, Timestamp::now()));
+    let folder = find(wish.backups, &wish.cluster.name, fresh).filter(|folder| is_whole(folder, rung));
     let Some(folder) = folder.filter(|_| same_work(&plan, &facts, wish)) else {
         return Ok(Ok(Taken::Nothing(Box::new(facts))));
     };
@@ -155,7 +155,7 @@ fn half_done(
         return Ok(Err(Outcome::Refused { failure }));
     }
     let needs = plan.steps.iter().any(|step| step.needs_proof() && !rung.is_done(&step.id));
-    let (folder, anew) = match rung.backup.as_ref().and_then(|backup| find(wish, backup)) {
+    let (folder, anew) = match find(wish.backups, &wish.cluster.name, rung.backup.as_ref()) {
         Some(folder) if !needs || is_whole(&folder, rung) => (folder, None),
         _ if migrations::loses_data(&plan.migration) => {
             let failure = backup_gone(rung, wish);

