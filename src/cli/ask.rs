@@ -9,9 +9,9 @@ use super::{FormatArgs, SelectArgs, at_least_one};
 use crate::form::parse_time;
 use crate::version::Version;
 
-/// `fleet facts`
+/// `fleet facts`, and the others that only look at clusters and show what they found.
 #[derive(Debug, Args)]
-pub struct FactsArgs {
+pub struct LookArgs {
     /// Which clusters.
     #[command(flatten)]
     pub select: SelectArgs,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
-use super::{FormatArgs, SelectArgs, at_least_one};
+use super::{FormatArgs, LookArgs};
 
 /// `fleet backup …`
 #[derive(Debug, Subcommand)]
@@ -29,18 +29,12 @@ pub enum BackupSub {
 /// `fleet doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Which clusters.
-    #[command(flatten)]
-    pub select: SelectArgs,
     /// Remove what is over or in doubt: never a job that runs, never a timer whose change is not undone.
     #[arg(long)]
     pub clean: bool,
-    /// How many hosts at once.
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
-    pub parallel: usize,
-    /// The format.
+    /// Where.
     #[command(flatten)]
-    pub format: FormatArgs,
+    pub look: LookArgs,
 }
 
 /// `fleet tunnel`

@@ -22,18 +22,18 @@ mod vars;
 mod window;
 
 pub use aftermath::{CleanupArgs, NextcloudSub, Release, TransferArgs};
-pub use ask::{CheckArgs, FactsArgs, PlanArgs};
+pub use ask::{CheckArgs, LookArgs, PlanArgs};
 pub use confirm::ConfirmArgs;
 pub use exec::ExecArgs;
 pub use inventory::{ImportArgs, InventorySub, TrustArgs};
 pub use keep::{BackupSub, DoctorArgs, TunnelArgs};
 pub use lab::{LabSub, LabUpArgs, RehearseArgs};
-pub use lock::{LockBreakArgs, LockShowArgs, LockSub};
+pub use lock::{LockBreakArgs, LockSub};
 pub use restore::RestoreArgs;
 pub use runs::{ReportArgs, RunArgs, StatusArgs};
 pub use upgrade::{ApplyArgs, BudgetArgs, GOOD_FOR, NetworkArgs, ResumeArgs, UpgradeArgs, WorkArgs};
-pub use vars::{VarsApplyArgs, VarsConvertArgs, VarsDiffArgs, VarsSub};
-pub use window::{VisitArgs, WindowCloseArgs, WindowOpenArgs, WindowShowArgs, WindowSub};
+pub use vars::{VarsApplyArgs, VarsConvertArgs, VarsSub};
+pub use window::{VisitArgs, WindowCloseArgs, WindowOpenArgs, WindowSub};
 
 /// Upgrade many Stackspin clusters at once over SSH.
 #[derive(Debug, Parser)]
@@ -69,7 +69,7 @@ pub enum Sub {
     /// Learn by what hosts are known, have it confirmed, and pin it in the inventory. Changes nothing on a host.
     Trust(TrustArgs),
     /// Ask clusters everything that fleet knows to ask, and show it. Changes nothing.
-    Facts(FactsArgs),
+    Facts(LookArgs),
     /// Judge the pre-flight checks. Changes nothing.
     Check(CheckArgs),
     /// Show exactly what an upgrade would do. Changes nothing.

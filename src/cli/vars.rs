@@ -5,32 +5,18 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{FormatArgs, SelectArgs, VisitArgs, at_least_one};
+use super::{LookArgs, VisitArgs};
 use crate::form::parse_time;
 
 /// `fleet vars …`
 #[derive(Debug, Subcommand)]
 pub enum VarsSub {
     /// Show what differs between `.flux.env` here and the cluster's Secret; values are not shown. Changes nothing.
-    Diff(VarsDiffArgs),
+    Diff(LookArgs),
     /// Put what differs into the cluster, and have every kustomization reconciled.
     Apply(VarsApplyArgs),
     /// Make a `.flux.env` of a settings.yml of 0.3 to 0.5. Asks no cluster.
     Convert(VarsConvertArgs),
-}
-
-/// `fleet vars diff`
-#[derive(Debug, Args)]
-pub struct VarsDiffArgs {
-    /// Which clusters.
-    #[command(flatten)]
-    pub select: SelectArgs,
-    /// The format.
-    #[command(flatten)]
-    pub format: FormatArgs,
-    /// How many hosts at once.
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
-    pub parallel: usize,
 }
 
 /// `fleet vars apply`

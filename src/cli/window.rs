@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{BudgetArgs, FormatArgs, SelectArgs, at_least_one};
+use super::{BudgetArgs, FormatArgs, LookArgs, SelectArgs, at_least_one};
 use crate::form::{parse_time, seconds};
 use crate::window::LONGEST;
 
@@ -12,25 +12,11 @@ use crate::window::LONGEST;
 #[derive(Debug, Subcommand)]
 pub enum WindowSub {
     /// Show how the window is: open or shut, until when, and what the night does with it. Changes nothing.
-    Show(WindowShowArgs),
+    Show(LookArgs),
     /// Open it for a time. A timer on the host shuts it again, whoever dies.
     Open(WindowOpenArgs),
     /// Shut it now.
     Close(WindowCloseArgs),
-}
-
-/// `fleet window show`
-#[derive(Debug, Args)]
-pub struct WindowShowArgs {
-    /// Which clusters.
-    #[command(flatten)]
-    pub select: SelectArgs,
-    /// The format.
-    #[command(flatten)]
-    pub format: FormatArgs,
-    /// How many hosts at once.
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = at_least_one())]
-    pub parallel: usize,
 }
 
 /// `fleet window open`

@@ -19,10 +19,10 @@ use crate::ssh::{Limits, Network};
 
 /// Asks the selected clusters' hosts for what is on their spools, removes what is over if that is wanted, and shows what is left.
 pub(super) async fn run(cli: &Cli, args: &DoctorArgs) -> Result<Exit, Trouble> {
-    let clusters = select::clusters(cli, &args.select)?;
+    let clusters = select::clusters(cli, &args.look.select)?;
     let network = Network::new(Limits::default());
     let clean = args.clean;
-    let results = rollout::each(clusters, args.parallel, |cluster| {
+    let results = rollout::each(clusters, args.look.parallel, |cluster| {
         let network = network.clone();
         async move {
             let session = network.connect(&cluster.host).await?;
@@ -34,7 +34,7 @@ pub(super) async fn run(cli: &Cli, args: &DoctorArgs) -> Result<Exit, Trouble> {
     .await;
     let answers: BTreeMap<String, Answer> =
         results.into_iter().map(|(name, result)| (name.clone(), Answer::of(&name, result))).collect();
-    match args.format.format {
+    match args.look.format.format {
         Format::Json => output::print_json(&answers)?,
         Format::Table => output::print(&render(&answers, Look::of_stdout()))?,
     }

@@ -1,24 +1,22 @@
 //! `fleet exec`: one command or script on the selected clusters' hosts.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::Read as _;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc::unbounded_channel;
 
-use super::stop::{Reins, Told, until_let_go};
+use super::conduct::{Shown, conduct};
 use super::upgrade::{begin_run, untroubled};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, ExecArgs, Format};
 use crate::form::hex;
 use crate::remote::{Command, printable, quote};
 use crate::report::Answered;
-use crate::rollout::{Answers, Budget, Exec, Pause};
-use crate::ssh::{Limits, Network};
+use crate::rollout::{Answers, Budget, Exec};
+use crate::ssh::Limits;
 
 /// A script may have so many bytes.
 const SCRIPT: u64 = 16 << 20;
@@ -28,34 +26,12 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
     let (command, title) = command(args)?;
     let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
     let names: Vec<String> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
-    let mut told = Told::listen()?;
     let (folder, _lock) = begin_run(&cli.runs, super::typed(), None, names.clone(), Vec::new(), None)?;
-
-    let (listener, events) = unbounded_channel();
-    let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));
-    let answers = Answers::default();
-    let exec = Exec {
-        command,
-        title,
-        run: folder.clone(),
-        network: Network::new(Limits::default()),
-        // Four lines a host would bury the answers; where lines move, nothing stays of them.
-        listener: std::io::stderr().is_terminal().then(|| listener.clone()),
-        budget: Arc::new(Budget::from(&args.budget)),
-        stop: Arc::clone(&stop),
-        pause: Arc::clone(&pause),
-        answers: Arc::clone(&answers),
-    };
-    let (news, heard) = unbounded_channel();
-    let show = crate::report::live::show(events, clusters.len(), heard, Duration::ZERO);
-    let ran = async {
-        let results = exec.run(clusters, caps).await;
-        drop(listener);
-        results
-    };
-    let work = async { tokio::join!(ran, show).0 };
-    let results =
-        until_let_go(work, Reins { told: &mut told, run: &folder, stop: &stop, pause: &pause, news }).await;
+    let (answers, count) = (Answers::default(), clusters.len());
+    let filled = Arc::clone(&answers);
+    let held = (Limits::default(), Budget::from(&args.budget));
+    let work = |context| Exec { command, title, context, answers: filled }.run(clusters, caps);
+    let results = conduct(&folder, held, (count, Shown::OnTerminal), work).await?;
 
     let answers = taken(&answers);
     let answered = Answered::new(&names, &answers);

@@ -7,7 +7,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::{Exit, Trouble, output, select};
-use crate::cli::{Cli, FactsArgs, Format};
+use crate::cli::{Cli, Format, LookArgs};
 use crate::event::Failure;
 use crate::facts::Facts;
 use crate::report::screen::Look;
@@ -17,7 +17,7 @@ use crate::ssh::{Limits, Network};
 mod words;
 
 /// Asks the selected clusters everything and shows it.
-pub(super) async fn run(cli: &Cli, args: &FactsArgs) -> Result<Exit, Trouble> {
+pub(super) async fn run(cli: &Cli, args: &LookArgs) -> Result<Exit, Trouble> {
     let (clusters, caps) = select::clusters_and_caps(cli, &args.select, args.parallel)?;
     let survey = rollout::survey(clusters, caps, cli.backups.clone(), &Network::new(Limits::default())).await;
     let answers: BTreeMap<String, Answer> =

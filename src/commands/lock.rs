@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::upgrade::{begin_run, operator};
 use super::{Exit, Trouble, output, report, select};
-use crate::cli::{Cli, Format, LockBreakArgs, LockShowArgs, LockSub, SelectArgs};
+use crate::cli::{Cli, Format, LockBreakArgs, LockSub, LookArgs, SelectArgs};
 use crate::event::{Failure, Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
@@ -32,7 +32,7 @@ pub(super) async fn run(cli: &Cli, sub: &LockSub) -> Result<Exit, Trouble> {
     }
 }
 
-async fn show(cli: &Cli, args: &LockShowArgs) -> Result<Exit, Trouble> {
+async fn show(cli: &Cli, args: &LookArgs) -> Result<Exit, Trouble> {
     let clusters = select::clusters(cli, &args.select)?;
     let network = Network::new(Limits::default());
     let results = rollout::each(clusters, args.parallel, |cluster| {

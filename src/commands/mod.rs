@@ -9,6 +9,7 @@ mod apply;
 mod backup;
 mod check;
 mod cleanup;
+mod conduct;
 mod confirm;
 mod control;
 mod doctor;

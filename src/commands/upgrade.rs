@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::stop::{Reins, Told, until_let_go};
+use super::conduct::{Shown, conduct};
 use super::{Exit, Trouble, output, report, select};
 use crate::cli::{Cli, UpgradeArgs};
-use crate::event::{Event, Failure, Outcome, What};
+use crate::event::{Failure, Outcome, What};
 use crate::files::is_full;
 use crate::form;
 use crate::inventory::Cluster;
@@ -20,8 +16,8 @@ use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::plan_file::PlanFile;
 use crate::report::screen;
-use crate::rollout::{Budget, Caps, Pause, Resumed, Rollout};
-use crate::ssh::{Limits, Network};
+use crate::rollout::{Budget, Caps, Context, Resumed, Rollout};
+use crate::ssh::Limits;
 use crate::state::{PlanUsed, Run, RunFolder, RunLock, SCHEMA};
 use crate::version::Version;
 
@@ -95,35 +91,17 @@ pub(super) async fn work(
     resumed: Option<Resumed>,
 ) -> Result<Exit, Trouble> {
     let Wanted { clusters, target, acknowledged, caps, budget, limits, backups, stored, .. } = wanted;
-    let mut told = Told::listen()?;
     let count = clusters.len() + stored.as_ref().map_or(0, |stored| stored.refused.len());
-
-    let (listener, events) = unbounded_channel();
-    let plans = match stored {
-        Some(stored) => refuse(stored, folder, &listener)?,
-        None => BTreeMap::new(),
+    let record = folder.run()?;
+    let work = async |context: Context| {
+        let plans = match stored {
+            Some(stored) => refuse(stored, &context)?,
+            None => BTreeMap::new(),
+        };
+        let rollout = Rollout { target, plans, acknowledged, caps, context, record, backups, resumed };
+        Ok::<_, Trouble>(rollout.upgrade(clusters).await)
     };
-    let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));
-    let rollout = Rollout {
-        target,
-        plans,
-        acknowledged,
-        caps,
-        budget: Arc::new(budget),
-        run: folder.clone(),
-        record: folder.run()?,
-        backups,
-        network: Network::new(limits),
-        listener,
-        stop: Arc::clone(&stop),
-        pause: Arc::clone(&pause),
-        resumed,
-    };
-    let (news, heard) = unbounded_channel();
-    let show = crate::report::live::show(events, count, heard, Duration::ZERO);
-    let work = async { tokio::join!(rollout.upgrade(clusters), show).0 };
-    let results =
-        until_let_go(work, Reins { told: &mut told, run: folder, stop: &stop, pause: &pause, news }).await;
+    let results = conduct(folder, (limits, budget), (count, Shown::Always), work).await?.transpose()?;
 
     let fleet = match crate::report::write(folder) {
         // The journals are the truth: the report can be made again when there is room.
@@ -137,13 +115,10 @@ pub(super) async fn work(
 }
 
 /// Writes down which clusters of a plan file are refused at once; the plans of the others.
-fn refuse(
-    stored: Stored,
-    folder: &RunFolder,
-    listener: &UnboundedSender<Event>,
-) -> Result<BTreeMap<String, Plan>, Trouble> {
+fn refuse(stored: Stored, context: &Context) -> Result<BTreeMap<String, Plan>, Trouble> {
     for (name, failure) in stored.refused {
-        let mut journal = Journal::create(&folder.cluster(&name)?.journal(), &name, Some(listener.clone()))?;
+        let path = context.run.cluster(&name)?.journal();
+        let mut journal = Journal::create(&path, &name, context.listener.clone())?;
         journal.record(What::Finished { outcome: Outcome::Refused { failure } })?;
     }
     Ok(stored.plans)

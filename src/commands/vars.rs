@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::visit::{confirmed, visit};
 use super::{Exit, Trouble, output, select};
-use crate::cli::{Cli, Format, VarsApplyArgs, VarsDiffArgs, VarsSub};
+use crate::cli::{Cli, Format, LookArgs, VarsApplyArgs, VarsSub};
 use crate::event::Failure;
 use crate::facts::identity;
 use crate::flux_env::{self, Change, Values, changes, is_something};
@@ -50,7 +50,7 @@ struct Differs {
     variables: BTreeMap<String, Change>,
 }
 
-async fn diff(cli: &Cli, args: &VarsDiffArgs) -> Result<Exit, Trouble> {
+async fn diff(cli: &Cli, args: &LookArgs) -> Result<Exit, Trouble> {
     let clusters = select::clusters(cli, &args.select)?;
     let here = read_all(&clusters)?;
     let shown = look(clusters, args.parallel, &here).await;

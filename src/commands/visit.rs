@@ -3,13 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use tokio::sync::mpsc::unbounded_channel;
-
-use super::stop::{Reins, Told, until_let_go};
+use super::conduct::{Shown, conduct};
 use super::upgrade::{begin_run, untroubled};
 use super::{Exit, Trouble, output, report};
 use crate::cli::{Cli, Format, VisitArgs};
@@ -17,8 +12,8 @@ use crate::inventory::Cluster;
 use crate::remote::printable;
 use crate::report::FleetReport;
 use crate::report::screen::Look;
-use crate::rollout::{Budget, Caps, Errand, Pause, Visit};
-use crate::ssh::{Limits, Network};
+use crate::rollout::{Budget, Caps, Errand, Visit};
+use crate::ssh::Limits;
 
 /// Visits the clusters, as a run of its own, and shows what became of each.
 pub(super) async fn visit(
@@ -28,30 +23,11 @@ pub(super) async fn visit(
     errand: Errand,
 ) -> Result<Exit, Trouble> {
     let names: Vec<String> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
-    let mut told = Told::listen()?;
     let (folder, _lock) = begin_run(&cli.runs, super::typed(), None, names, Vec::new(), None)?;
-    let (listener, events) = unbounded_channel();
-    let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));
-    let visit = Visit {
-        errand,
-        run: folder.clone(),
-        record: folder.run()?,
-        network: Network::new(Limits::default()),
-        listener: std::io::stderr().is_terminal().then(|| listener.clone()),
-        budget: Arc::new(Budget::from(&args.budget)),
-        stop: Arc::clone(&stop),
-        pause: Arc::clone(&pause),
-    };
-    let (news, heard) = unbounded_channel();
-    let show = crate::report::live::show(events, clusters.len(), heard, Duration::ZERO);
-    let ran = async {
-        let results = visit.run(clusters, caps).await;
-        drop(listener);
-        results
-    };
-    let work = async { tokio::join!(ran, show).0 };
-    let results =
-        until_let_go(work, Reins { told: &mut told, run: &folder, stop: &stop, pause: &pause, news }).await;
+    let (record, count) = (folder.run()?, clusters.len());
+    let held = (Limits::default(), Budget::from(&args.budget));
+    let work = |context| Visit { errand, context, record }.run(clusters, caps);
+    let results = conduct(&folder, held, (count, Shown::OnTerminal), work).await?;
 
     let fleet = crate::report::write(&folder)?;
     match args.format.format {

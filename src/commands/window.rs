@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::visit::visit;
 use super::{Exit, Trouble, output, select};
-use crate::cli::{Cli, Format, WindowShowArgs, WindowSub};
+use crate::cli::{Cli, Format, LookArgs, WindowSub};
 use crate::event::Failure;
 use crate::facts::windows::Windows;
 use crate::form::{moment, seconds};
@@ -31,7 +31,7 @@ pub(super) async fn run(cli: &Cli, kind: Kind, sub: &WindowSub) -> Result<Exit, 
     visit(cli, visited, clusters, Errand::Window(Wanted { kind, wish })).await
 }
 
-async fn show(cli: &Cli, kind: Kind, args: &WindowShowArgs) -> Result<Exit, Trouble> {
+async fn show(cli: &Cli, kind: Kind, args: &LookArgs) -> Result<Exit, Trouble> {
     let clusters = select::clusters(cli, &args.select)?;
     let network = Network::new(Limits::default());
     let results = rollout::each(clusters, args.parallel, |cluster: Cluster| {

@@ -4,23 +4,20 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::mpsc::UnboundedSender;
-
 use super::meet::{Met, meet};
-use super::{Budget, Caps, Pause, each_within, flat};
-use crate::event::{Event, Failure, Left, Outcome, StepEnd, What};
+use super::{Caps, Context};
+use crate::event::{Failure, Left, Outcome, StepEnd, What};
 use crate::files::{make_file, make_folder};
 use crate::inventory::Cluster;
 use crate::journal::Journal;
 use crate::plan::Class;
 use crate::remote::{Command, Output, Remote, RemoteError, printable};
 use crate::run;
-use crate::ssh::{Network, Session};
-use crate::state::{ClusterFolder, RunFolder, step_log};
+use crate::ssh::Session;
+use crate::state::{ClusterFolder, step_log};
 
 /// The id under which the command stands in the journals.
 pub const STEP: &str = "exec/command";
@@ -47,18 +44,8 @@ pub struct Exec {
     pub command: Command,
     /// What it is, for people.
     pub title: String,
-    /// The run's folder.
-    pub run: RunFolder,
-    /// The connections.
-    pub network: Arc<Network>,
-    /// Hears every event once it is on disk, if anybody wants to.
-    pub listener: Option<UnboundedSender<Event>>,
-    /// How much may go wrong before nothing new is begun.
-    pub budget: Arc<Budget>,
-    /// Set when the operator asks to stop: the command is sent to no further host.
-    pub stop: Arc<AtomicBool>,
-    /// Set while the operator wants nothing new to be begun.
-    pub pause: Arc<Pause>,
+    /// The run.
+    pub context: Context,
     /// Filled as the answers come.
     pub answers: Answers,
 }
@@ -67,31 +54,20 @@ impl Exec {
     /// Runs it. `Err` is this machine's own trouble with a cluster; what the hosts answered is in [`Exec::answers`].
     pub async fn run(self, clusters: Vec<Cluster>, caps: Caps) -> BTreeMap<String, Result<(), String>> {
         let this = Arc::new(self);
-        let results = each_within(clusters, &caps, &this.budget, &this.pause, |cluster| {
-            let this = Arc::clone(&this);
-            async move { this.one(&cluster).await }
-        })
-        .await;
-        flat(results)
+        this.context
+            .each(clusters, &caps, |cluster| {
+                let this = Arc::clone(&this);
+                async move { this.one(&cluster).await }
+            })
+            .await
     }
 
     async fn one(&self, cluster: &Cluster) -> io::Result<()> {
         let began = Instant::now();
-        let result = self.journalled(cluster, began).await;
-        match result {
-            Ok((outcome, output)) => {
-                self.budget.take(&outcome);
-                self.answer(cluster, began, outcome, output);
-                Ok(())
-            }
-            Err(error) => {
-                // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10).
-                self.stop.store(true, Ordering::Relaxed);
-                // Whoever waits is to be told.
-                self.pause.set(false);
-                Err(error)
-            }
-        }
+        let (outcome, output) = self.journalled(cluster, began).await?;
+        self.context.budget.take(&outcome);
+        self.answer(cluster, began, outcome, output);
+        Ok(())
     }
 
     fn answer(&self, cluster: &Cluster, began: Instant, outcome: Outcome, output: Option<Output>) {
@@ -99,23 +75,15 @@ impl Exec {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(cluster.name.clone(), answer);
     }
 
-    /// Why nothing may be sent any more.
-    fn held_back(&self) -> Option<Outcome> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Some(Outcome::Interrupted { state: Left::Clean });
-        }
-        self.budget.exceeded().map(|failure| Outcome::Halted { failure })
-    }
-
     async fn journalled(&self, cluster: &Cluster, began: Instant) -> io::Result<(Outcome, Option<Output>)> {
-        let folder = self.run.cluster(&cluster.name)?;
-        let mut journal = Journal::create(&folder.journal(), &cluster.name, self.listener.clone())?;
-        if let Some(outcome) = self.held_back() {
+        let folder = self.context.run.cluster(&cluster.name)?;
+        let mut journal = Journal::create(&folder.journal(), &cluster.name, self.context.listener.clone())?;
+        if let Some(outcome) = self.context.held_back() {
             journal.record(What::Finished { outcome: outcome.clone() })?;
             return Ok((outcome, None));
         }
         let first = What::Begun { address: cluster.login() };
-        let session = match self.network.connect(&cluster.host).await {
+        let session = match self.context.network.connect(&cluster.host).await {
             Ok(session) => session,
             Err(error) => {
                 let outcome = run::unasked(&error);
@@ -126,7 +94,7 @@ impl Exec {
         let connected = What::Connected { host_key: session.host_key().to_owned() };
         let (before, untold) = match meet(&session, cluster).await {
             Ok(Met { another: Some(failure), .. }) => (Some(Outcome::Refused { failure }), None),
-            Ok(Met { untold, .. }) => (self.held_back(), untold),
+            Ok(Met { untold, .. }) => (self.context.held_back(), untold),
             Err(error) => (Some(run::unasked(&error)), None),
         };
         let result = if let Some(outcome) = before {

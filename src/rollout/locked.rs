@@ -1,13 +1,14 @@
 //! The lock of a cluster's host: taken before anything is asked, given back at whatever end.
 
 use std::fs::read_to_string;
-use std::io::sink;
+use std::io::{self, sink};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::event::{Failure, Outcome};
+use crate::event::{Failure, Outcome, What};
 use crate::inventory::Cluster;
+use crate::journal::Journal;
 use crate::lock::{Answer, Held, Lock};
 use crate::remote::{Remote, RemoteError, printable};
 use crate::run::{self, Fenced};
@@ -36,8 +37,22 @@ pub(super) fn lock(cluster: &Cluster, run: &Run) -> Lock {
     }
 }
 
-/// Takes it: the fencing number, or the outcome of the cluster.
-pub(super) async fn take<R: Remote>(remote: &R, lock: &Lock) -> Result<u64, Outcome> {
+/// Takes it, which the journal says, or tells the outcome of the cluster. What is sent through it from then on carries its fencing number.
+pub(super) async fn take<'a, R: Remote>(
+    remote: &'a R,
+    lock: &'a Lock,
+    journal: &mut Journal,
+) -> io::Result<Result<Fenced<'a, R>, Outcome>> {
+    let number = match ask(remote, lock).await {
+        Ok(number) => number,
+        Err(outcome) => return Ok(Err(outcome)),
+    };
+    journal.record(What::Locked { number })?;
+    Ok(Ok(Fenced::new(remote, lock, number, journal.pending())))
+}
+
+/// The fencing number, or the outcome of the cluster.
+async fn ask<R: Remote>(remote: &R, lock: &Lock) -> Result<u64, Outcome> {
     let question = lock.take();
     // Taken twice is taken once: the newer number counts.
     let output = remote.ask(question.command(), &mut sink()).await.map_err(|error| run::unasked(&error))?;
@@ -68,11 +83,23 @@ fn locked(held: &Held, lock: &Lock) -> String {
     format!("{held}. Nothing was done there. {next}")
 }
 
-/// Gives it back. `Err` says why not, and what to type.
+/// Gives it back, whatever happened, trouble of this machine too: nobody is to wait for this run. The journal says whether the host has it back.
 pub(super) async fn release<R: Remote>(
     fenced: &Fenced<'_, R>,
-    outcome: Option<&Outcome>,
-) -> Result<(), String> {
+    outcome: io::Result<Outcome>,
+    journal: &mut Journal,
+) -> io::Result<Outcome> {
+    let released = give_back(fenced, outcome.as_ref().ok()).await;
+    let outcome = outcome?;
+    journal.record(match released {
+        Ok(()) => What::Unlocked { number: fenced.number() },
+        Err(text) => What::Noted { step: "lock".to_owned(), text },
+    })?;
+    Ok(outcome)
+}
+
+/// `Err` says why not, and what to type.
+async fn give_back<R: Remote>(fenced: &Fenced<'_, R>, outcome: Option<&Outcome>) -> Result<(), String> {
     let away = outcome.and_then(Outcome::failure).is_some_and(|failure| failure.cause == "unreachable");
     let within = if away { GIVING_UP } else { GIVING_BACK };
     let why = match timeout(within, fenced.release()).await {

@@ -1,6 +1,7 @@
 //! Many clusters at once. The only place where tasks are started.
 
 mod budget;
+mod context;
 mod exec;
 pub mod handover;
 mod locked;
@@ -12,6 +13,7 @@ mod upgrade;
 mod visit;
 
 pub use budget::Budget;
+pub use context::Context;
 pub use exec::{Answer, Answers, Exec, STEP};
 pub(crate) use meet::{Met, meet};
 pub use pause::Pause;
@@ -25,7 +27,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
 
 use tokio::task::JoinSet;
 
@@ -49,7 +50,7 @@ where
 
 /// [`each`], within a budget. `work` counts its own outcome against it, and asks it before it does anything: once the budget is used
 /// up, the clusters that still wait are begun only to be told. Nothing is begun while it is paused.
-pub(super) async fn each_within<T, F, W>(
+async fn each_within<T, F, W>(
     clusters: Vec<Cluster>,
     caps: &Caps,
     budget: &Budget,
@@ -95,12 +96,4 @@ where
             results.insert(name, result);
         }
     }
-}
-
-/// The results of work that ends with this machine's own trouble where it cannot keep its books: a panic and that trouble are told alike.
-fn flat<T>(results: BTreeMap<String, Result<io::Result<T>, String>>) -> BTreeMap<String, Result<T, String>> {
-    let flat = |result: Result<io::Result<T>, String>| {
-        result.and_then(|inner| inner.map_err(|error| error.to_string()))
-    };
-    results.into_iter().map(|(name, result)| (name, flat(result))).collect()
 }

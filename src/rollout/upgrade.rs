@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::meet::{Met, meet};
-use super::{Budget, Caps, Pause, each_within, flat, locked};
-use crate::event::{Event, Left, Outcome, What};
+use super::{Caps, Context, locked};
+use crate::event::{Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::{Ballast, Journal};
 use crate::plan::Plan;
-use crate::run::{self, Fenced, Position, Wish};
-use crate::ssh::{Network, Session};
-use crate::state::{ClusterFolder, Run, RunFolder};
+use crate::run::{self, Position, Wish};
+use crate::ssh::Session;
+use crate::state::{ClusterFolder, Run};
 use crate::version::Version;
 
 /// What is wanted of all clusters.
@@ -30,22 +28,12 @@ pub struct Rollout {
     pub acknowledged: Vec<String>,
     /// How many at once.
     pub caps: Caps,
-    /// How much may go wrong before nothing new is begun.
-    pub budget: Arc<Budget>,
-    /// The run's folder.
-    pub run: RunFolder,
+    /// The run.
+    pub context: Context,
     /// What its `run.json` says.
     pub record: Run,
     /// The root of all backups.
     pub backups: PathBuf,
-    /// The connections.
-    pub network: Arc<Network>,
-    /// Hears every event once it is on disk.
-    pub listener: UnboundedSender<Event>,
-    /// Set when the operator asks to stop: nothing new is started, what is under way goes to its next safe point.
-    pub stop: Arc<AtomicBool>,
-    /// Set while the operator wants nothing new to be begun.
-    pub pause: Arc<Pause>,
     /// Who goes on with the run, where it is not a new one.
     pub resumed: Option<Resumed>,
 }
@@ -74,35 +62,32 @@ impl Rollout {
     /// Upgrades the clusters. Each has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn upgrade(self, clusters: Vec<Cluster>) -> BTreeMap<String, Result<Outcome, String>> {
         let this = Arc::new(self);
-        let ballast = Ballast::of(this.run.path());
+        let ballast = Ballast::of(this.context.run.path());
         if let Err(error) = ballast.lay() {
-            let said = format!("no room for the journals in {}: {error}", this.run.path().display());
+            let said = format!("no room for the journals in {}: {error}", this.context.run.path().display());
             return clusters.into_iter().map(|cluster| (cluster.name, Err(said.clone()))).collect();
         }
-        let results = each_within(clusters, &this.caps, &this.budget, &this.pause, |cluster| {
-            let this = Arc::clone(&this);
-            async move { this.one(&cluster).await }
-        })
-        .await;
+        let results = this
+            .context
+            .each(clusters, &this.caps, |cluster| {
+                let this = Arc::clone(&this);
+                async move { this.one(&cluster).await }
+            })
+            .await;
         ballast.give_up();
-        flat(results)
+        results
     }
 
     async fn one(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
-        let result = self.journalled(cluster).await;
-        let full = result.is_ok() && !Ballast::of(self.run.path()).is_there();
-        if result.is_ok() && !full {
-            return result;
-        }
-        // This machine cannot keep its books: going on elsewhere would lose track there too (promise M10). Whoever waits is to be told.
-        let first = !self.stop.swap(true, Ordering::Relaxed);
-        self.pause.set(false);
-        if full && first { Err(self.full()) } else { result }
+        let outcome = self.journalled(cluster).await?;
+        // Where the disk was full, what is under way went on in the ballast's place; one cluster tells it.
+        let full = !Ballast::of(self.context.run.path()).is_there();
+        if full && self.context.stop_all() { Err(self.full()) } else { Ok(outcome) }
     }
 
-    /// The disk was full. What was under way went on in the ballast's place.
     fn full(&self) -> std::io::Error {
-        let (place, run) = (self.run.path().display(), self.run.path().file_name().unwrap_or_default());
+        let (place, run) =
+            (self.context.run.path().display(), self.context.run.path().file_name().unwrap_or_default());
         std::io::Error::new(
             std::io::ErrorKind::StorageFull,
             format!(
@@ -114,12 +99,10 @@ impl Rollout {
     }
 
     async fn journalled(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
-        let folder = self.run.cluster(&cluster.name)?;
+        let folder = self.context.run.cluster(&cluster.name)?;
         let (mut journal, from) = self.open(cluster, &folder)?;
-        let outcome = if self.stop.load(Ordering::Relaxed) {
-            from.truth(Outcome::Interrupted { state: Left::Clean })
-        } else if let Some(failure) = self.budget.exceeded() {
-            from.truth(Outcome::Halted { failure })
+        let outcome = if let Some(outcome) = self.context.held_back() {
+            from.truth(outcome)
         } else if let Some(outcome) = run::ask::standing(&cluster.name, &folder, &self.backups, &from)? {
             outcome
         } else {
@@ -130,13 +113,13 @@ impl Rollout {
 
     fn finished(&self, journal: &mut Journal, outcome: Outcome) -> std::io::Result<Outcome> {
         journal.record(What::Finished { outcome: outcome.clone() })?;
-        self.budget.take(&outcome);
+        self.context.budget.take(&outcome);
         Ok(outcome)
     }
 
     /// The cluster's journal: a new one, or that of the process before, and where it ends.
     fn open(&self, cluster: &Cluster, folder: &ClusterFolder) -> std::io::Result<(Journal, Position)> {
-        let (path, listener) = (folder.journal(), Some(self.listener.clone()));
+        let (path, listener) = (folder.journal(), self.context.listener.clone());
         let Some(resumed) = self.resumed.as_ref().filter(|_| path.exists()) else {
             return Ok((Journal::create(&path, &cluster.name, listener)?, Position::default()));
         };
@@ -165,7 +148,7 @@ impl Rollout {
         journal: &mut Journal,
     ) -> std::io::Result<Outcome> {
         journal.record(What::Begun { address: cluster.login() })?;
-        let session = match self.network.connect(&cluster.host).await {
+        let session = match self.context.network.connect(&cluster.host).await {
             Ok(session) => session,
             Err(error) => return self.finished(journal, from.truth(run::unasked(&error))),
         };
@@ -191,11 +174,10 @@ impl Rollout {
         // Read before the lock is taken: a file that cannot be read must leave no lock behind.
         let restore = folder.restore()?;
         let lock = locked::lock(cluster, &self.record);
-        let number = match locked::take(session, &lock).await {
-            Ok(number) => number,
+        let fenced = match locked::take(session, &lock, journal).await? {
+            Ok(fenced) => fenced,
             Err(outcome) => return self.finished(journal, from.truth(outcome)),
         };
-        journal.record(What::Locked { number })?;
         let plan = self.plans.get(&cluster.name);
         let wish = Wish {
             cluster,
@@ -206,9 +188,8 @@ impl Rollout {
             acknowledged: &self.acknowledged,
             folder,
             backups: &self.backups,
-            stop: &self.stop,
+            stop: &self.context.stop,
         };
-        let fenced = Fenced::new(session, &lock, number, journal.pending());
         let mut outcome = match restore {
             Some(plan) => {
                 let wish = Wish { target: plan.to, ..wish };
@@ -219,13 +200,7 @@ impl Rollout {
         if matches!(outcome, Ok(Outcome::Done)) {
             outcome = run::done(&fenced, wish, journal).await.and(outcome);
         }
-        // Whatever happened, trouble of this machine too: nobody is to wait for this run.
-        let released = locked::release(&fenced, outcome.as_ref().ok()).await;
-        let outcome = outcome?;
-        journal.record(match released {
-            Ok(()) => What::Unlocked { number },
-            Err(text) => What::Noted { step: "lock".to_owned(), text },
-        })?;
+        let outcome = locked::release(&fenced, outcome, journal).await?;
         let outcome = self.finished(journal, outcome)?;
         locked::last_words(&fenced).await;
         Ok(outcome)

@@ -43,6 +43,12 @@ impl<'a, R: Remote> Fenced<'a, R> {
         }
     }
 
+    /// The fencing number of the lock.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Does this work, and shows the host meanwhile that its holder lives, however long no command is sent.
     pub async fn alive<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
