@@ -10,7 +10,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::Trouble;
 use super::stop::{Reins, Told, until_let_go};
 use crate::report::live;
-use crate::rollout::{Budget, Context, Pause};
+use crate::rollout::{Budget, Pause, Tour};
 use crate::ssh::{Limits, Network};
 use crate::state::RunFolder;
 
@@ -28,13 +28,13 @@ pub(super) async fn conduct<T, W: Future<Output = T>>(
     folder: &RunFolder,
     (limits, budget): (Limits, Budget),
     (count, shown): (usize, Shown),
-    work: impl FnOnce(Context) -> W,
+    work: impl FnOnce(Tour) -> W,
 ) -> Result<Option<T>, Trouble> {
     let mut told = Told::listen()?;
     let (listener, events) = unbounded_channel();
     let (stop, pause) = (Arc::new(AtomicBool::new(false)), Arc::new(Pause::default()));
     let heard = shown == Shown::Always || std::io::stderr().is_terminal();
-    let context = Context {
+    let tour = Tour {
         run: folder.clone(),
         network: Network::new(limits),
         listener: heard.then(|| listener.clone()),
@@ -45,7 +45,7 @@ pub(super) async fn conduct<T, W: Future<Output = T>>(
     let (news, said) = unbounded_channel();
     let show = live::show(events, count, said, Duration::ZERO);
     let ran = async {
-        let done = work(context).await;
+        let done = work(tour).await;
         // The screen ends with the last who may tell it something.
         drop(listener);
         done

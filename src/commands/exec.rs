@@ -30,7 +30,7 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
     let (answers, count) = (Answers::default(), clusters.len());
     let filled = Arc::clone(&answers);
     let held = (Limits::default(), Budget::from(&args.budget));
-    let work = |context| Exec { command, title, context, answers: filled }.run(clusters, caps);
+    let work = |tour| Exec { command, title, tour, answers: filled }.run(clusters, caps);
     let results = conduct(&folder, held, (count, Shown::OnTerminal), work).await?;
 
     let answers = taken(&answers);

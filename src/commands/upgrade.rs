@@ -16,7 +16,7 @@ use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::plan_file::PlanFile;
 use crate::report::screen;
-use crate::rollout::{Budget, Caps, Context, Resumed, Rollout};
+use crate::rollout::{Budget, Caps, Resumed, Rollout, Tour};
 use crate::ssh::Limits;
 use crate::state::{PlanUsed, Run, RunFolder, RunLock, SCHEMA};
 use crate::version::Version;
@@ -93,12 +93,12 @@ pub(super) async fn work(
     let Wanted { clusters, target, acknowledged, caps, budget, limits, backups, stored, .. } = wanted;
     let count = clusters.len() + stored.as_ref().map_or(0, |stored| stored.refused.len());
     let record = folder.run()?;
-    let work = async |context: Context| {
+    let work = async |tour: Tour| {
         let plans = match stored {
-            Some(stored) => refuse(stored, &context)?,
+            Some(stored) => refuse(stored, &tour)?,
             None => BTreeMap::new(),
         };
-        let rollout = Rollout { target, plans, acknowledged, caps, context, record, backups, resumed };
+        let rollout = Rollout { target, plans, acknowledged, caps, tour, record, backups, resumed };
         Ok::<_, Trouble>(rollout.upgrade(clusters).await)
     };
     let results = conduct(folder, (limits, budget), (count, Shown::Always), work).await?.transpose()?;
@@ -115,10 +115,10 @@ pub(super) async fn work(
 }
 
 /// Writes down which clusters of a plan file are refused at once; the plans of the others.
-fn refuse(stored: Stored, context: &Context) -> Result<BTreeMap<String, Plan>, Trouble> {
+fn refuse(stored: Stored, tour: &Tour) -> Result<BTreeMap<String, Plan>, Trouble> {
     for (name, failure) in stored.refused {
-        let path = context.run.cluster(&name)?.journal();
-        let mut journal = Journal::create(&path, &name, context.listener.clone())?;
+        let path = tour.run.cluster(&name)?.journal();
+        let mut journal = Journal::create(&path, &name, tour.listener.clone())?;
         journal.record(What::Finished { outcome: Outcome::Refused { failure } })?;
     }
     Ok(stored.plans)

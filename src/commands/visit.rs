@@ -26,7 +26,7 @@ pub(super) async fn visit(
     let (folder, _lock) = begin_run(&cli.runs, super::typed(), None, names, Vec::new(), None)?;
     let (record, count) = (folder.run()?, clusters.len());
     let held = (Limits::default(), Budget::from(&args.budget));
-    let work = |context| Visit { errand, context, record }.run(clusters, caps);
+    let work = |tour| Visit { errand, tour, record }.run(clusters, caps);
     let results = conduct(&folder, held, (count, Shown::OnTerminal), work).await?;
 
     let fleet = crate::report::write(&folder)?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::meet::{Met, meet};
-use super::{Caps, Context};
+use super::{Caps, Tour};
 use crate::event::{Failure, Left, Outcome, StepEnd, What};
 use crate::files::{make_file, make_folder};
 use crate::inventory::Cluster;
@@ -45,7 +45,7 @@ pub struct Exec {
     /// What it is, for people.
     pub title: String,
     /// The run.
-    pub context: Context,
+    pub tour: Tour,
     /// Filled as the answers come.
     pub answers: Answers,
 }
@@ -54,7 +54,7 @@ impl Exec {
     /// Runs it. `Err` is this machine's own trouble with a cluster; what the hosts answered is in [`Exec::answers`].
     pub async fn run(self, clusters: Vec<Cluster>, caps: Caps) -> BTreeMap<String, Result<(), String>> {
         let this = Arc::new(self);
-        this.context
+        this.tour
             .each(clusters, &caps, |cluster| {
                 let this = Arc::clone(&this);
                 async move { this.one(&cluster).await }
@@ -65,7 +65,7 @@ impl Exec {
     async fn one(&self, cluster: &Cluster) -> io::Result<()> {
         let began = Instant::now();
         let (outcome, output) = self.journalled(cluster, began).await?;
-        self.context.budget.take(&outcome);
+        self.tour.budget.take(&outcome);
         self.answer(cluster, began, outcome, output);
         Ok(())
     }
@@ -76,14 +76,14 @@ impl Exec {
     }
 
     async fn journalled(&self, cluster: &Cluster, began: Instant) -> io::Result<(Outcome, Option<Output>)> {
-        let folder = self.context.run.cluster(&cluster.name)?;
-        let mut journal = Journal::create(&folder.journal(), &cluster.name, self.context.listener.clone())?;
-        if let Some(outcome) = self.context.held_back() {
+        let folder = self.tour.run.cluster(&cluster.name)?;
+        let mut journal = Journal::create(&folder.journal(), &cluster.name, self.tour.listener.clone())?;
+        if let Some(outcome) = self.tour.held_back() {
             journal.record(What::Finished { outcome: outcome.clone() })?;
             return Ok((outcome, None));
         }
         let first = What::Begun { address: cluster.login() };
-        let session = match self.context.network.connect(&cluster.host).await {
+        let session = match self.tour.network.connect(&cluster.host).await {
             Ok(session) => session,
             Err(error) => {
                 let outcome = run::unasked(&error);
@@ -94,7 +94,7 @@ impl Exec {
         let connected = What::Connected { host_key: session.host_key().to_owned() };
         let (before, untold) = match meet(&session, cluster).await {
             Ok(Met { another: Some(failure), .. }) => (Some(Outcome::Refused { failure }), None),
-            Ok(Met { untold, .. }) => (self.context.held_back(), untold),
+            Ok(Met { untold, .. }) => (self.tour.held_back(), untold),
             Err(error) => (Some(run::unasked(&error)), None),
         };
         let result = if let Some(outcome) = before {

@@ -1,23 +1,23 @@
 //! Many clusters at once. The only place where tasks are started.
 
 mod budget;
-mod context;
 mod exec;
 pub mod handover;
 mod locked;
 mod meet;
 mod pause;
 mod survey;
+mod tour;
 mod turns;
 mod upgrade;
 mod visit;
 
 pub use budget::Budget;
-pub use context::Context;
 pub use exec::{Answer, Answers, Exec, STEP};
 pub(crate) use meet::{Met, meet};
 pub use pause::Pause;
 pub use survey::survey;
+pub use tour::Tour;
 pub use turns::Caps;
 pub use upgrade::{Resumed, Rollout, Settled};
 pub use visit::{Errand, Visit};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::meet::{Met, meet};
-use super::{Caps, Context, locked};
+use super::{Caps, Tour, locked};
 use crate::event::{Outcome, What};
 use crate::inventory::Cluster;
 use crate::journal::{Ballast, Journal};
@@ -29,7 +29,7 @@ pub struct Rollout {
     /// How many at once.
     pub caps: Caps,
     /// The run.
-    pub context: Context,
+    pub tour: Tour,
     /// What its `run.json` says.
     pub record: Run,
     /// The root of all backups.
@@ -62,13 +62,13 @@ impl Rollout {
     /// Upgrades the clusters. Each has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn upgrade(self, clusters: Vec<Cluster>) -> BTreeMap<String, Result<Outcome, String>> {
         let this = Arc::new(self);
-        let ballast = Ballast::of(this.context.run.path());
+        let ballast = Ballast::of(this.tour.run.path());
         if let Err(error) = ballast.lay() {
-            let said = format!("no room for the journals in {}: {error}", this.context.run.path().display());
+            let said = format!("no room for the journals in {}: {error}", this.tour.run.path().display());
             return clusters.into_iter().map(|cluster| (cluster.name, Err(said.clone()))).collect();
         }
         let results = this
-            .context
+            .tour
             .each(clusters, &this.caps, |cluster| {
                 let this = Arc::clone(&this);
                 async move { this.one(&cluster).await }
@@ -81,13 +81,13 @@ impl Rollout {
     async fn one(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
         let outcome = self.journalled(cluster).await?;
         // Where the disk was full, what is under way went on in the ballast's place; one cluster tells it.
-        let full = !Ballast::of(self.context.run.path()).is_there();
-        if full && self.context.stop_all() { Err(self.full()) } else { Ok(outcome) }
+        let full = !Ballast::of(self.tour.run.path()).is_there();
+        if full && self.tour.stop_all() { Err(self.full()) } else { Ok(outcome) }
     }
 
     fn full(&self) -> std::io::Error {
         let (place, run) =
-            (self.context.run.path().display(), self.context.run.path().file_name().unwrap_or_default());
+            (self.tour.run.path().display(), self.tour.run.path().file_name().unwrap_or_default());
         std::io::Error::new(
             std::io::ErrorKind::StorageFull,
             format!(
@@ -99,9 +99,9 @@ impl Rollout {
     }
 
     async fn journalled(&self, cluster: &Cluster) -> std::io::Result<Outcome> {
-        let folder = self.context.run.cluster(&cluster.name)?;
+        let folder = self.tour.run.cluster(&cluster.name)?;
         let (mut journal, from) = self.open(cluster, &folder)?;
-        let outcome = if let Some(outcome) = self.context.held_back() {
+        let outcome = if let Some(outcome) = self.tour.held_back() {
             from.truth(outcome)
         } else if let Some(outcome) = run::ask::standing(&cluster.name, &folder, &self.backups, &from)? {
             outcome
@@ -113,13 +113,13 @@ impl Rollout {
 
     fn finished(&self, journal: &mut Journal, outcome: Outcome) -> std::io::Result<Outcome> {
         journal.record(What::Finished { outcome: outcome.clone() })?;
-        self.context.budget.take(&outcome);
+        self.tour.budget.take(&outcome);
         Ok(outcome)
     }
 
     /// The cluster's journal: a new one, or that of the process before, and where it ends.
     fn open(&self, cluster: &Cluster, folder: &ClusterFolder) -> std::io::Result<(Journal, Position)> {
-        let (path, listener) = (folder.journal(), self.context.listener.clone());
+        let (path, listener) = (folder.journal(), self.tour.listener.clone());
         let Some(resumed) = self.resumed.as_ref().filter(|_| path.exists()) else {
             return Ok((Journal::create(&path, &cluster.name, listener)?, Position::default()));
         };
@@ -148,7 +148,7 @@ impl Rollout {
         journal: &mut Journal,
     ) -> std::io::Result<Outcome> {
         journal.record(What::Begun { address: cluster.login() })?;
-        let session = match self.context.network.connect(&cluster.host).await {
+        let session = match self.tour.network.connect(&cluster.host).await {
             Ok(session) => session,
             Err(error) => return self.finished(journal, from.truth(run::unasked(&error))),
         };
@@ -188,7 +188,7 @@ impl Rollout {
             acknowledged: &self.acknowledged,
             folder,
             backups: &self.backups,
-            stop: &self.context.stop,
+            stop: &self.tour.stop,
         };
         let mut outcome = match restore {
             Some(plan) => {

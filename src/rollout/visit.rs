@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::{Caps, Context, locked};
+use super::{Caps, Tour, locked};
 use crate::event::{Outcome, What};
 use crate::facts::identity;
 use crate::inventory::Cluster;
@@ -34,7 +34,7 @@ pub struct Visit {
     /// What for.
     pub errand: Errand,
     /// The run.
-    pub context: Context,
+    pub tour: Tour,
     /// What its `run.json` says.
     pub record: Run,
 }
@@ -43,12 +43,12 @@ impl Visit {
     /// Makes it. Each cluster has an outcome in its journal; `Err` is this machine's own trouble with it.
     pub async fn run(self, clusters: Vec<Cluster>, caps: Caps) -> BTreeMap<String, Result<(), String>> {
         let this = Arc::new(self);
-        this.context
+        this.tour
             .each(clusters, &caps, |cluster| {
                 let this = Arc::clone(&this);
                 async move {
                     let outcome = this.journalled(&cluster).await?;
-                    this.context.budget.take(&outcome);
+                    this.tour.budget.take(&outcome);
                     Ok(())
                 }
             })
@@ -56,10 +56,10 @@ impl Visit {
     }
 
     async fn journalled(&self, cluster: &Cluster) -> io::Result<Outcome> {
-        let Context { run, network, listener, .. } = &self.context;
+        let Tour { run, network, listener, .. } = &self.tour;
         let folder = run.cluster(&cluster.name)?;
         let mut journal = Journal::create(&folder.journal(), &cluster.name, listener.clone())?;
-        if let Some(outcome) = self.context.held_back() {
+        if let Some(outcome) = self.tour.held_back() {
             return finished(&mut journal, outcome);
         }
         journal.record(What::Begun { address: cluster.login() })?;

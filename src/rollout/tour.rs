@@ -14,9 +14,9 @@ use crate::inventory::Cluster;
 use crate::ssh::Network;
 use crate::state::RunFolder;
 
-/// A run under way: where it is written down, its connections, and by what it is held.
+/// A tour of many clusters: the run that it is, its connections, and by what it is held.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub struct Tour {
     /// The run's folder.
     pub run: RunFolder,
     /// The connections.
@@ -31,7 +31,7 @@ pub struct Context {
     pub pause: Arc<Pause>,
 }
 
-impl Context {
+impl Tour {
     /// Does `work` for each cluster, within the caps, the budget and the pause. `Err` is this machine's own trouble with one: who cannot keep
     /// its books goes on nowhere, or track would be lost there too (promise M10).
     pub(super) async fn each<T, F, W>(
