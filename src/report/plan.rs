@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::form::{about, bytes};
+use crate::form::{about, bytes, count};
 use crate::migrations;
 use crate::plan::{
     Action, Backup, Claimed, Class, Found, Local, Objects, Plan, PutBack, Restore, RestorePart, Step, Truce,
@@ -149,13 +149,22 @@ fn script_of(script: &Local) -> Vec<String> {
     lines
 }
 
+/// What is held, and what is only written down, to be given back as it was found should the rung change it.
 fn held(truce: &Truce) -> Vec<String> {
     let state = |found: &Found| if found.suspended { "suspended" } else { "not suspended" };
-    let jobs = truce.cron_jobs.iter().map(|job| format!("cron job {}, found {}", job.object, state(job)));
-    let sources =
-        truce.sources.iter().map(|source| format!("source {}, found {}", source.object, state(source)));
-    let controller =
-        truce.controller.iter().map(|(object, replicas)| format!("{object}, {replicas} replicas"));
+    let only = |held: bool| if held { "" } else { " (written down, not touched)" };
+    let jobs = truce
+        .cron_jobs
+        .iter()
+        .map(|job| format!("cron job {}, found {}{}", job.object, state(job), only(!job.suspended)));
+    let sources = truce
+        .sources
+        .iter()
+        .map(|source| format!("source {}, found {}{}", source.object, state(source), only(false)));
+    let controller = truce.controller.iter().map(|(object, replicas)| {
+        let number = count(usize::try_from(*replicas).unwrap_or(usize::MAX), "replica");
+        format!("deployment {object}, found with {number}{}", only(*replicas > 0))
+    });
     let timers = truce.timers.iter().map(|timer| format!("the host's {timer}"));
     jobs.chain(sources).chain(controller).chain(timers).collect()
 }
