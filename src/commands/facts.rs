@@ -145,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn every_fact_has_a_row() {
+        let shown: Vec<&str> = words::rows(&Facts::default()).into_iter().map(|(name, _)| name).collect();
+        let facts = serde_json::to_value(Facts::default()).unwrap();
+        for name in facts.as_object().unwrap().keys() {
+            let beside_the_table = ["schema", "cluster", "gathered_at"].contains(&name.as_str());
+            assert!(beside_the_table || shown.contains(&name.as_str()), "{name} is not in the table");
+        }
+    }
+
+    #[test]
     fn json_tells_facts_and_errors_apart() {
         let error = serde_json::to_value(Answer::from(Err(Failure::new("unreachable", "away")))).unwrap();
         assert_eq!(error["error"]["message"], "away");

@@ -2,10 +2,12 @@
 
 use crate::facts::certificates::Certificate;
 use crate::facts::flux::Flux;
+use crate::facts::identity::Pins;
 use crate::facts::k3s::Datastore;
 use crate::facts::nightly::{Does, Nightly};
 use crate::facts::nodes::Node;
 use crate::facts::pods::Pod;
+use crate::facts::scripts::Scripts;
 use crate::facts::variables::Variables;
 use crate::facts::volumes::Volume;
 use crate::facts::{Facts, Installed, Known};
@@ -30,6 +32,8 @@ pub(super) fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
 
 fn host_rows(facts: &Facts) -> Vec<(&'static str, String)> {
     vec![
+        ("host_key", said(&facts.host_key, Clone::clone)),
+        ("pins", said(&facts.pins, pins)),
         ("os", said(&facts.os, |os| format!("{}, kernel {}, {}", os.name, os.kernel, os.arch))),
         (
             "clock",
@@ -85,6 +89,7 @@ fn host_rows(facts: &Facts) -> Vec<(&'static str, String)> {
                 busy => format!("busy: {}", busy.join(", ")),
             }),
         ),
+        ("scripts", said(&facts.scripts, scripts)),
         ("here", said(&facts.here, |here| format!("{} free for {}", bytes(here.free), here.backups))),
         (
             "k3s",
@@ -127,6 +132,8 @@ fn cluster_rows(facts: &Facts) -> Vec<(&'static str, String)> {
         ),
         ("variables", said(&facts.variables, variables)),
         ("overrides", said(&facts.overrides, |overrides| listed(overrides.iter().map(ToString::to_string)))),
+        ("helm_left", said(&facts.helm_left, |left| listed(left.iter().map(ToString::to_string)))),
+        ("helm_2", said(&facts.helm_2, |releases| listed(releases.iter().cloned()))),
         ("nightly", said(&facts.nightly, |jobs| lines(jobs.iter().map(nightly)))),
         ("timers", said(&facts.timers, |timers| listed(timers.active.iter().cloned()))),
         (
@@ -179,6 +186,23 @@ fn outside_rows(facts: &Facts) -> Vec<(&'static str, String)> {
             }),
         ),
     ]
+}
+
+fn pins(pins: &Pins) -> String {
+    match pins.open().as_slice() {
+        [] => "all".to_owned(),
+        open => format!("all but {}", open.join(", ")),
+    }
+}
+
+fn scripts(scripts: &Scripts) -> String {
+    let Scripts { release, checkout, commit, folder, programs, .. } = scripts;
+    let at = commit.as_ref().map_or_else(|| "not there".to_owned(), |commit| format!("at {commit}"));
+    let missing: Vec<&str> =
+        programs.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| name.as_str()).collect();
+    let programs =
+        if missing.is_empty() { String::new() } else { format!("; missing here: {}", missing.join(", ")) };
+    format!("{release} {at} in {checkout}, clusters/{folder}{programs}")
 }
 
 fn node(node: &Node) -> String {
