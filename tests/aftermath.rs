@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod lab_support;
+mod shim;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fleet::lab::{Fault, Host, HostSpec, Nextcloud};
 use fleet::version::Version;
-use lab_support::{Bench, files, holds, left_on_spool, real_kubectl};
+use lab_support::{Bench, files, holds, left_on_spool, real_kubectl, run};
 use serde_json::{Value, json};
 
 const FLUX: &str = "flux-system";
@@ -172,6 +173,47 @@ fn a_clean_up_that_failed_in_the_middle_is_gone_on_with_and_what_is_unwell_meanw
     one.inject(Fault::ConnectionDropsAfter("kubectl delete secrets".to_owned()));
     bench.fleet(&["cleanup", "0.8", "--on", "one", "--yes", "--ack", "converged"]).ends(0);
     assert_eq!(secrets(one, "oas-").len(), 2);
+}
+
+/// The lock of a process that was killed is broken, as an operator does once its last sign of life is old.
+fn break_lock(bench: &Bench, host: &Host, cluster: &str) {
+    let beats = fs::read_dir(host.folder().join("spool")).unwrap().map(|entry| entry.unwrap().path());
+    for beat in beats.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("beat.")) {
+        fs::write(beat, format!("another-boot {:>12}\n", 0)).unwrap();
+    }
+    bench.fleet(&["lock", "break", cluster, "--why", "killed by this test"]).ends(0);
+}
+
+#[test]
+fn a_clean_up_that_is_killed_after_any_of_its_commands_is_ended_by_the_next_and_nothing_goes_without_its_copy()
+ {
+    let bench = Bench::new(vec![renamed_cluster("one")]);
+    let one = bench.host("one");
+    leave(one);
+    let (olds, volumes) = (secrets(one, "oas-").len(), policies(one).len());
+    let words = ["cleanup", "0.8", "--on", "one", "--yes"];
+    let mut killed = 0;
+    loop {
+        let mut command = bench.command(&words);
+        shim::strike(&mut command, "before", r#""what":"ran","step":"cleanup"#);
+        command.env("CRASH_NTH", "3");
+        let ran = run(&mut command);
+        for name in ["cluster-variables", "rocketchat-variables"] {
+            assert!(one.object("secrets", FLUX, &format!("oas-{name}")).is_some(), "{name} has no copy");
+        }
+        let Some(code) = ran.code else {
+            killed += 1;
+            assert!(killed < 30, "it does not come to its end: {}", ran.err);
+            break_lock(&bench, one, "one");
+            continue;
+        };
+        assert_eq!(code, 0, "{}{}", ran.out, ran.err);
+        break;
+    }
+    assert!(killed > 2, "it was killed {killed} times");
+    assert_eq!(policies(one), vec!["Delete".to_owned(); volumes]);
+    assert_eq!(secrets(one, "oas-").len(), 2, "of {olds}");
+    assert!(left_on_spool(one).is_empty(), "{:?}", left_on_spool(one));
 }
 
 /// What the Nextcloud of a host knows.
