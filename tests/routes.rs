@@ -306,6 +306,7 @@ fn a_route_that_is_killed_in_the_middle_of_every_rung_ends_where_an_unbroken_one
     let all = HostSpec::known_apps(Version::V0_6);
     let of_all = [
         kill("after", "step-ended", "to-0.7/switch-branch"),
+        kill("after", "step-started", "to-0.8/source"),
         // Some of its claims are moved, and some are not.
         Kill { nth: "12", ..kill("torn", "ran", "to-0.8/move-") },
         kill("after", "step-started", "to-1.0/install"),

@@ -18,7 +18,9 @@ pub(super) enum Again {
     Yes,
     /// It need not: a probe says so.
     IsDone(String),
-    /// Nobody knows, or nobody but a person may say.
+    /// Its rule would say, and the cluster cannot be asked just now.
+    Unasked,
+    /// Nobody but a person may say.
     No,
 }
 
@@ -47,7 +49,7 @@ impl Ground {
                             return scribe
                                 .note(format!("{}; it was done all the same: {what}", failure.message));
                         }
-                        Again::No => return Err(Trouble::InDoubt(failure)),
+                        Again::Unasked | Again::No => return Err(Trouble::InDoubt(failure)),
                     }
                 }
                 // Nobody could look whether the attempt before, which was cut, has done it.
@@ -193,13 +195,22 @@ impl Ground {
                 Err(Trouble::Failed(failure) | Trouble::InDoubt(failure)) => Begin::Ask(failure),
             },
             Again::IsDone(what) => Begin::IsDone(what),
-            Again::No => {
-                let (run, cluster, id) = (&self.run, self.folder.cluster(), &step.id);
-                let said = format!(
-                    "{why}. Only a person can tell whether it was done: look at the cluster, then type fleet resume {run} --settle                      {cluster}:{id}=done, or =again"
-                );
-                Begin::Ask(Failure::new(ASK, said).read("docs/resume.md#settling"))
+            Again::Unasked => {
+                let said = format!("{why}, and the cluster cannot be asked whether it was done");
+                Begin::Ask(Failure::new("cannot-be-asked", said).read("docs/operating.md#in-doubt"))
             }
+            Again::No => Begin::Ask(match standing {
+                // It was said before, and nobody has settled it since.
+                Standing::InDoubt(before) if before.cause == ASK => before.clone(),
+                _ => {
+                    let (run, cluster, id) = (&self.run, self.folder.cluster(), &step.id);
+                    let said = format!(
+                        "{why}. Only a person can tell whether it was done: look at the cluster, then type fleet resume {run} --settle {cluster}:{id}=done, or \
+                         =again"
+                    );
+                    Failure::new(ASK, said).read("docs/resume.md#settling")
+                }
+            }),
         }
     }
 }
@@ -244,8 +255,9 @@ pub(super) async fn may_repeat<R: Remote>(remote: &R, step: &Step, scribe: &mut 
         Redo::Unless(probe) => match wait::look(remote, probe, scribe).await {
             Ok(Progress::Reached(what)) => Again::IsDone(what),
             // An API that is away has not said no.
-            Ok(Progress::NotYet(stuck)) if stuck.iter().all(|stuck| stuck.kind != "API") => Again::Yes,
-            _ => Again::No,
+            Ok(Progress::NotYet(stuck)) if stuck.iter().any(|stuck| stuck.kind == "API") => Again::Unasked,
+            Ok(Progress::NotYet(_) | Progress::Never(_)) => Again::Yes,
+            Err(_) => Again::Unasked,
         },
     }
 }
@@ -315,6 +327,7 @@ mod tests {
     }
 
     const HAS_CHART: &str = r#"{"kind":"List","items":[{"apiVersion":"helm.toolkit.fluxcd.io/v2beta1","kind":"HelmRelease","metadata":{"name":"oas-secrets","namespace":"oas"}}]}"#;
+    const HAS_SOURCE: &str = r#"{"kind":"List","items":[{"apiVersion":"source.toolkit.fluxcd.io/v1beta1","kind":"GitRepository","metadata":{"name":"stackspin","namespace":"flux-system"},"spec":{"ref":{"branch":"v0.8"}}}]}"#;
     const HAS_NONE: &str = r#"{"kind":"List","items":[]}"#;
 
     /// How a step of this class and rule ends on a host that gives these answers; all of them must be asked for.
@@ -351,6 +364,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_cut_is_done_again_as_its_rule_says_and_never_guessed_at() {
         let unless = || Redo::Unless(Probe::ReleaseGone { name: "oas-secrets".into() });
+        let made = || Redo::Unless(Probe::SourceWants { source: "stackspin".into(), branch: "v0.8".into() });
         let (change, read) = (Class::Undoable, Class::ReadOnly);
         let table = [
             (read, Redo::Repeatable, vec![cut(), says("")], "done"),
@@ -367,6 +381,8 @@ mod tests {
             (change, unless(), vec![cut(), says(HAS_NONE)], "done"),
             (change, unless(), vec![cut(), says(HAS_CHART), says("")], "done"),
             (change, unless(), vec![cut(), cut(), says(HAS_CHART), says("")], "done"),
+            (change, made(), vec![cut(), says(HAS_SOURCE)], "done"),
+            (change, made(), vec![cut(), says(HAS_NONE), says("")], "done"),
             // An API that does not answer has not said that it is not done.
             (change, unless(), vec![cut(), fails()], "in doubt: connection-lost"),
             (change, unless(), vec![cut(), away()], "in doubt: connection-lost"),
