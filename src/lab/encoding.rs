@@ -21,7 +21,13 @@ pub(super) fn plain(text: &str) -> Vec<u8> {
 /// Now, as Kubernetes writes times.
 #[must_use]
 pub(super) fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    written(jiff::Timestamp::now())
+}
+
+/// A time as Kubernetes writes it.
+#[must_use]
+pub(super) fn written(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The SHA-1 of a text in hex.

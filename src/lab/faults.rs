@@ -44,6 +44,10 @@ pub enum Fault {
     RebootsAfter(String),
     /// No command can write a byte into a file any more.
     NoRoom,
+    /// The host's clock is a day ahead.
+    ClockAhead,
+    /// The host's clock is a day behind.
+    ClockBehind,
     /// Control characters on standard error of every command and in Flux's messages.
     HostileOutput,
     /// The login shell prints a banner on standard output before every command.
@@ -89,6 +93,8 @@ pub const HELP: &[(&str, &str)] = &[
     ("reboots-at:TEXT", "the host is started anew, once, before a command that holds TEXT runs"),
     ("reboots-after:TEXT", "the host is started anew, once, when a command that holds TEXT has run"),
     ("no-room", "no command can write a byte into a file, as on a full disk"),
+    ("clock-ahead", "the host's clock is a day ahead"),
+    ("clock-behind", "the host's clock is a day behind"),
     ("hostile-output", "control characters on standard error and in Flux's messages"),
     ("noisy-shell", "a banner on standard output before every command's own output"),
     ("mixed-version", "sources and namespaces of two versions are there"),
@@ -132,6 +138,8 @@ impl FromStr for Fault {
             ("reboots-at", at) if !at.is_empty() => Self::RebootsAt(at.to_owned()),
             ("reboots-after", at) if !at.is_empty() => Self::RebootsAfter(at.to_owned()),
             ("no-room", "") => Self::NoRoom,
+            ("clock-ahead", "") => Self::ClockAhead,
+            ("clock-behind", "") => Self::ClockBehind,
             ("hostile-output", "") => Self::HostileOutput,
             ("noisy-shell", "") => Self::NoisyShell,
             ("mixed-version", "") => Self::MixedVersion,
@@ -171,6 +179,8 @@ impl fmt::Display for Fault {
             Self::RebootsAt(at) => ("reboots-at", at.as_str()),
             Self::RebootsAfter(at) => ("reboots-after", at.as_str()),
             Self::NoRoom => ("no-room", ""),
+            Self::ClockAhead => ("clock-ahead", ""),
+            Self::ClockBehind => ("clock-behind", ""),
             Self::HostileOutput => ("hostile-output", ""),
             Self::NoisyShell => ("noisy-shell", ""),
             Self::MixedVersion => ("mixed-version", ""),

@@ -201,15 +201,19 @@ impl Host {
 
     /// Programs on the host that a fault replaces.
     pub(super) fn faulty_programs(&self) {
-        for (fault, name, script) in [(Fault::TarFails, "tar", BROKEN), (Fault::DiskFull, "df", FULL)] {
+        let programs: [(&str, &[(Fault, &str)]); 3] = [
+            ("tar", &[(Fault::TarFails, BROKEN)]),
+            ("df", &[(Fault::DiskFull, FULL)]),
+            ("date", &[(Fault::ClockAhead, AHEAD), (Fault::ClockBehind, BEHIND)]),
+        ];
+        for (name, faults) in programs {
             let path = self.folder.join("bin").join(name);
-            let done = if self.has(&fault) {
-                super::program(&path, script)
-            } else {
-                match fs::remove_file(&path) {
+            let done = match faults.iter().find(|(fault, _)| self.has(fault)) {
+                Some((_, script)) => super::program(&path, script),
+                None => match fs::remove_file(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                     _ => Ok(()),
-                }
+                },
             };
             if let Err(error) = done {
                 tracing::warn!("the lab cannot change {}: {error}", path.display());
@@ -363,6 +367,10 @@ PATH=${PATH#*:}
 df "$@" | awk 'NR == 1 { for (i = 1; i <= NF; i++) if ($i ~ /^(Avail|Available|IFree|IAvail)$/) c[i] = 1; print; next }
 { for (i in c) $i = 0; print }'
 "#;
+
+/// A clock that somebody has set wrong, by a day.
+const AHEAD: &str = "#!/bin/sh\nPATH=${PATH#*:}\nexec date -d 'now +86400 seconds' \"$@\"\n";
+const BEHIND: &str = "#!/bin/sh\nPATH=${PATH#*:}\nexec date -d 'now -86400 seconds' \"$@\"\n";
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic in a test's thread must not take the lab's other hosts along.

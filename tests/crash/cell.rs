@@ -20,6 +20,8 @@ pub(crate) const HOST: &str = "oak";
 const PATIENCE: Duration = Duration::from_secs(240);
 /// How long a cluster may take to come to rest.
 const REST: Duration = Duration::from_secs(15);
+/// By how many seconds a clock jumps, ahead or back: a day, as the lab's.
+const JUMP: i64 = 24 * 3600;
 /// How often a run is gone on with before it counts as one that never ends.
 const RESUMES: usize = 4;
 
@@ -107,11 +109,13 @@ pub(crate) enum Wrong {
     Second,
     StepFails,
     GivenUp,
+    ClockHere,
+    ClockThere,
 }
 
 impl Wrong {
     /// Every fault and what the table calls it.
-    pub(crate) const ALL: [(Self, &str); 16] = [
+    pub(crate) const ALL: [(Self, &str); 18] = [
         (Self::KilledBefore, "killed before its line"),
         (Self::KilledAfter, "killed after its line"),
         (Self::Torn, "killed within its line"),
@@ -128,6 +132,8 @@ impl Wrong {
         (Self::Second, "second operator"),
         (Self::StepFails, "step fails"),
         (Self::GivenUp, "host given up"),
+        (Self::ClockHere, "clock jumps here"),
+        (Self::ClockThere, "clock jumps there"),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -143,6 +149,7 @@ impl Wrong {
             Self::KilledWithin => ("before", At::Ran),
             Self::KilledAtEnd => ("before", At::End),
             Self::FullHere => ("full", At::End),
+            Self::ClockHere => ("jump", At::Begin),
             _ => ("hold", At::Begin),
         }
     }
@@ -229,8 +236,10 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         At::End => (&place.end, 1),
         At::Ran => (&place.ran.0, 1 + usize::try_from(chance).unwrap_or(0) % place.ran.1.max(1)),
     };
+    let ahead = chance.is_multiple_of(2);
     let mut command = bench.command(&place.rung.upgrade());
     command
+        .env("CRASH_JUMP", (if ahead { JUMP } else { -JUMP }).to_string())
         .env("LD_PRELOAD", shim::library())
         .env("CRASH_DO", does)
         .env("CRASH_AT", text)
@@ -248,7 +257,7 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
         if !gate.join("here").exists() {
             differs.push("the place was never come to".to_owned());
         }
-        let mut held = Held { bench: &bench, host, process: &mut first, gate: &gate };
+        let mut held = Held { bench: &bench, host, process: &mut first, gate: &gate, ahead };
         differs.extend(held.strike(place, wrong));
     }
     let mut ended = vec![wait(first)];
@@ -260,7 +269,11 @@ pub(crate) fn run(place: &Place, wrong: Wrong, chance: u64, unbroken: &ends::End
     if wrong == Wrong::StepFails && ended[0] != "3" {
         differs.push(format!("the step did not fail: the run ended with {}", ended[0]));
     }
-    if does != "hold" && at != At::End && ended[0] != "killed" && wrong != Wrong::FullHere {
+    if matches!(wrong, Wrong::ClockHere | Wrong::ClockThere) && ended[0] != "0" {
+        differs.push(format!("no step hangs on the clock of the wall: it ended with {}", ended[0]));
+    }
+    if !["hold", "jump"].contains(&does) && at != At::End && ended[0] != "killed" && wrong != Wrong::FullHere
+    {
         differs.push(format!("it was not struck: it ended with {}", ended[0]));
     }
     while ended.last().is_none_or(|last| last != "0" && last != "hung") && ended.len() <= RESUMES {

@@ -1,9 +1,10 @@
-/* Stands between fleet and its disk (LD_PRELOAD): at one line of a journal it ends the process, tears the line, waits, or lets the
- * disk be full. So a crash comes exactly where a test wants it, in the real program and without a debugger.
+/* Stands between fleet and its disk (LD_PRELOAD): at one line of a journal it ends the process, tears the line, waits, lets the
+ * disk be full, or sets the clock. So a crash comes exactly where a test wants it, in the real program and without a debugger.
  *
  *   CRASH_AT    the text that the line holds    CRASH_NTH   the how-many-eth such line, from 1
- *   CRASH_DO    before | after | torn | hold | full
+ *   CRASH_DO    before | after | torn | hold | full | jump
  *   CRASH_GATE  a folder: `hold` makes the file `here` in it and goes on when there is a file `go`
+ *   CRASH_JUMP  seconds by which the clock is wrong from then on, for this process
  *   CRASH_END   the text of a later line: before it is written the process waits again, from `there` to `on`
  */
 #define _GNU_SOURCE
@@ -15,9 +16,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static int seen, hit, full, ended;
+static long jumped;
 
 static int is(const char *what) {
     const char *wanted = getenv("CRASH_DO");
@@ -65,6 +68,7 @@ ssize_t write(int fd, const void *bytes, size_t count) {
             die();
         }
         if (is("full")) full = 1;
+        if (is("jump")) jumped = atol(getenv("CRASH_JUMP"));
     }
     /* The screen is on no disk. */
     if (full && fd > 2 && is_file(fd)) {
@@ -82,5 +86,12 @@ int fdatasync(int fd) {
         if (is("after")) die();
         if (is("hold")) hold("here", "go");
     }
+    return done;
+}
+
+/* The clock of the wall alone: how long something took is told by one that nobody sets. */
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int done = (int)syscall(SYS_clock_gettime, clock, now);
+    if (clock == CLOCK_REALTIME) now->tv_sec += jumped;
     return done;
 }

@@ -35,6 +35,8 @@ pub(crate) struct Held<'a> {
     pub(crate) host: &'a Host,
     pub(crate) process: &'a mut Child,
     pub(crate) gate: &'a Path,
+    /// Whether a clock jumps ahead; else back.
+    pub(crate) ahead: bool,
 }
 
 impl Held<'_> {
@@ -51,6 +53,9 @@ impl Held<'_> {
             Wrong::RebootBefore => self.host.inject(Fault::RebootsAt(next())),
             Wrong::RebootAfter => self.host.inject(Fault::RebootsAfter(next())),
             Wrong::FullThere => self.host.inject(Fault::NoRoom),
+            Wrong::ClockThere => {
+                self.host.inject(if self.ahead { Fault::ClockAhead } else { Fault::ClockBehind });
+            }
             Wrong::SshdAway => self.away(&Fault::Unreachable, away(SSHD_AWAY)),
             Wrong::ApiAway => self.away(&Fault::ApiAway, away(API_AWAY)),
             Wrong::StepFails => match place.action {

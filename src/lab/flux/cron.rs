@@ -4,34 +4,35 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Controllers;
+use super::{Controllers, World};
 use crate::facts::schedule::Schedule;
-use crate::lab::encoding::now;
+use crate::lab::encoding::written;
 use crate::lab::kinds::{CRON_JOB, DEPLOYMENT, SOURCE};
 use crate::lab::store::{Key, Store};
 
-pub(super) fn look(controllers: &mut Controllers, store: &mut Store) {
+pub(super) fn look(controllers: &mut Controllers, store: &mut Store, world: &World<'_>) {
+    let now = world.clock();
     for (key, job) in super::snapshot(store, CRON_JOB) {
         if job["status"].is_null() {
             store.edit(&key, |job| job["status"] = json!({}));
         }
         if super::suspended(&job) {
             controllers.asleep.insert(key);
-        } else if controllers.asleep.remove(&key) && missed(&job) {
+        } else if controllers.asleep.remove(&key) && missed(&job, now) {
             run(store, &key, &job);
-            store.edit(&key, |job| job["status"]["lastScheduleTime"] = json!(now()));
+            store.edit(&key, |job| job["status"]["lastScheduleTime"] = json!(written(now)));
         }
     }
 }
 
 /// Whether its hour went by since it was last started, or since it was made.
-fn missed(job: &Value) -> bool {
+fn missed(job: &Value, now: Timestamp) -> bool {
     let last = job["status"]["lastScheduleTime"].as_str();
     let since = last.or_else(|| job["metadata"]["creationTimestamp"].as_str());
     let since = since.and_then(|since| since.parse::<Timestamp>().ok());
     let schedule = job["spec"]["schedule"].as_str().and_then(Schedule::parse);
     let next = schedule.zip(since).and_then(|(schedule, since)| schedule.next(since.as_second(), 0));
-    next.is_some_and(|next| next <= Timestamp::now().as_second())
+    next.is_some_and(|next| next <= now.as_second())
 }
 
 /// What its container does.

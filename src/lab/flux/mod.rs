@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::encoding::now;
@@ -45,6 +46,12 @@ impl World<'_> {
     pub(in crate::lab) fn has(&self, fault: &Fault) -> bool {
         self.faults.contains(fault)
     }
+
+    /// The time by the host's clock.
+    fn clock(&self) -> Timestamp {
+        let ahead = i32::from(self.has(&Fault::ClockAhead)) - i32::from(self.has(&Fault::ClockBehind));
+        Timestamp::now() + SignedDuration::from_hours(24) * ahead
+    }
 }
 
 /// What controllers remember between passes. Like real ones they forget it when they start anew.
@@ -77,7 +84,7 @@ impl Controllers {
         kustomize::look(self, store, world, now);
         helm::look(self, store, world, now);
         upkeep::look(self, store, world);
-        cron::look(self, store);
+        cron::look(self, store, world);
         if store.revision() != before {
             return Some(now);
         }
