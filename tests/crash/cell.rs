@@ -163,6 +163,8 @@ impl Wrong {
             _ if place.name == "(finished)" => {
                 matches!(self, Self::KilledBefore | Self::KilledAfter | Self::Torn | Self::FullHere)
             }
+            // Before the pre-flight a clock that is wrong is what it is there to find.
+            Self::ClockHere | Self::ClockThere => place.name != "(locked)",
             // The lock is given back already: a second operator may come in, and finds nothing to do.
             Self::Second => place.name != "(unlocked)",
             // What is waited for, and what looks before each thing that it does, does not fail by a command that fails: it is asked again.
