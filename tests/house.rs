@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use fleet::{checks, migrations, remedies};
 
@@ -257,6 +258,20 @@ fn the_words_that_mean_nothing_are_not_used() {
                 "src/{file}: call it what it is"
             );
         }
+    }
+}
+
+/// A fault that does not go into the code any more shows nothing (`tests/crash/mutate`).
+#[test]
+fn every_fault_that_the_crash_table_must_catch_still_goes_into_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let patches = root.join("tests/crash/mutants");
+    let patches: Vec<PathBuf> = fs::read_dir(patches).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(patches.len() >= 7, "{patches:?}");
+    for patch in patches {
+        let applies =
+            Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root).output().unwrap();
+        assert!(applies.status.success(), "{}", String::from_utf8_lossy(&applies.stderr));
     }
 }
 
