@@ -5,6 +5,8 @@ mod machine;
 mod proxy;
 mod sshd;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::sink;
 use std::os::unix::fs::PermissionsExt;
@@ -216,6 +218,41 @@ async fn at_its_deadline_the_host_ends_a_job_with_its_grandchildren() {
         assert_eq!(state, State::Ended(How::Overdue, Exit::Signal("TERM".into())));
         comes_true("the grandchild that takes no TERM is gone", || !alive(&output)).await;
     }
+}
+
+/// Tells a process and all that it has started to end, each once. What those that were told are by now.
+fn tell(keeper: &str, told: &RefCell<BTreeSet<String>>) -> String {
+    let mut found = vec![keeper.to_owned()];
+    for parent in 0.. {
+        let Some(pid) = found.get(parent).cloned() else { break };
+        let children = read(format!("/proc/{pid}/task/{pid}/children"));
+        found.extend(children.split_whitespace().map(str::to_owned));
+        let number = pid.parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+        if told.borrow_mut().insert(pid) {
+            // One that has ended meanwhile needs no telling.
+            let _ = rustix::process::kill_process(number, rustix::process::Signal::TERM);
+        }
+    }
+    told.borrow().iter().map(|pid| read(format!("/proc/{pid}/cmdline"))).collect()
+}
+
+/// As systemd does, which looks for processes of a unit to tell until it finds no new one.
+#[tokio::test]
+async fn a_job_of_which_every_process_is_told_to_end_is_ended_though_its_command_does_not_listen() {
+    let site = Site::with_shell("dash");
+    let session = connect(&site.sshd.host()).await.unwrap();
+    let job = site.job("to-0.7/deaf", &Command::new("trap '' TERM; echo begun; while :; do sleep 0.2; done"));
+    start(&session, &job).await;
+    comes_true("it has begun", || read(Path::new(job.folder()).join("out")) == "begun\n").await;
+    let folder = job.folder().to_owned();
+    let keeper = read(Path::new(&folder).join("pid")).split(' ').next().unwrap().to_owned();
+    let told = RefCell::default();
+    comes_true("whoever ends it at last was told as well", || tell(&keeper, &told).contains("\0last\0"))
+        .await;
+    // Ten seconds are left to the command.
+    comes_true("its end is written down", || Path::new(&folder).join("ended").exists()).await;
+    let (state, _) = follow(&session, &job).await;
+    assert_eq!(state, State::Ended(How::Stopped, Exit::Signal("KILL".into())));
 }
 
 #[tokio::test]

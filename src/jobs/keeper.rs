@@ -24,7 +24,8 @@
 ///
 /// The deadline is one `sleep`, which counts time and not the clock. A process group of its own each for command, deadline and output,
 /// so that each can be ended whole. `wait` tells the exit status. A TERM to the keeper (from [`END`]) ends the command first; systemd gives it to every
-/// process of the unit, so those of the keeper ignore it: output without a reader would hold up the command's start for ever.
+/// process of the unit, and looks for new ones until it finds none, so those of the keeper ignore it: output without a reader would hold up the
+/// command's start for ever, and without the last one nothing would end a command that does not listen.
 pub(super) const KEEP: &str = r#"
 umask 077
 if [ -e "$1/fence" ]; then
@@ -56,8 +57,10 @@ limit=$!
 last=
 end() {
     told=1 hit=1
+    trap '' TERM
     kill -TERM -$group 2>/dev/null || kill -TERM $group 2>/dev/null
     [ -n "$last" ] || { setsid sh -c 'sleep "$1"; kill -KILL "$2"; kill -KILL -"$2"' last "$4" $group & last=$!; }
+    trap 'end "$@"' TERM
 }
 trap 'end "$@"' TERM
 [ -z "$told" ] || end "$@"
