@@ -26,8 +26,10 @@ pub(super) enum Shown {
 /// Does the work on this many clusters; none where the operator has let go of it.
 pub(super) async fn conduct<T, W: Future<Output = T>>(
     folder: &RunFolder,
-    (limits, budget): (Limits, Budget),
-    (count, shown): (usize, Shown),
+    limits: Limits,
+    budget: Budget,
+    count: usize,
+    shown: Shown,
     work: impl FnOnce(Tour) -> W,
 ) -> Result<Option<T>, Trouble> {
     let mut told = Told::listen()?;

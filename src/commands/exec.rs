@@ -29,9 +29,9 @@ pub(super) async fn run(cli: &Cli, args: &ExecArgs) -> Result<Exit, Trouble> {
     let (folder, _lock) = begin_run(&cli.runs, super::typed(), None, names.clone(), Vec::new(), None)?;
     let (answers, count) = (Answers::default(), clusters.len());
     let filled = Arc::clone(&answers);
-    let held = (Limits::default(), Budget::from(&args.budget));
+    let (limits, budget) = (Limits::default(), Budget::from(&args.budget));
     let work = |tour| Exec { command, title, tour, answers: filled }.run(clusters, caps);
-    let results = conduct(&folder, held, (count, Shown::OnTerminal), work).await?;
+    let results = conduct(&folder, limits, budget, count, Shown::OnTerminal, work).await?;
 
     let answers = taken(&answers);
     let answered = Answered::new(&names, &answers);

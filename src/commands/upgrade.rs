@@ -101,7 +101,7 @@ pub(super) async fn work(
         let rollout = Rollout { target, plans, acknowledged, caps, tour, record, backups, resumed };
         Ok::<_, Trouble>(rollout.upgrade(clusters).await)
     };
-    let results = conduct(folder, (limits, budget), (count, Shown::Always), work).await?.transpose()?;
+    let results = conduct(folder, limits, budget, count, Shown::Always, work).await?.transpose()?;
 
     let fleet = match crate::report::write(folder) {
         // The journals are the truth: the report can be made again when there is room.

@@ -25,9 +25,9 @@ pub(super) async fn visit(
     let names: Vec<String> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
     let (folder, _lock) = begin_run(&cli.runs, super::typed(), None, names, Vec::new(), None)?;
     let (record, count) = (folder.run()?, clusters.len());
-    let held = (Limits::default(), Budget::from(&args.budget));
+    let (limits, budget) = (Limits::default(), Budget::from(&args.budget));
     let work = |tour| Visit { errand, tour, record }.run(clusters, caps);
-    let results = conduct(&folder, held, (count, Shown::OnTerminal), work).await?;
+    let results = conduct(&folder, limits, budget, count, Shown::OnTerminal, work).await?;
 
     let fleet = crate::report::write(&folder)?;
     match args.format.format {

@@ -195,28 +195,35 @@ impl Ground {
                 Err(Trouble::Failed(failure) | Trouble::InDoubt(failure)) => Begin::Ask(failure),
             },
             Again::IsDone(what) => Begin::IsDone(what),
-            Again::Unasked => {
+            Again::Unasked => Begin::Ask(said_before(standing, UNASKED).unwrap_or_else(|| {
                 let said = format!("{why}, and the cluster cannot be asked whether it was done");
-                Begin::Ask(Failure::new("cannot-be-asked", said).read("docs/operating.md#in-doubt"))
-            }
-            Again::No => Begin::Ask(match standing {
-                // It was said before, and nobody has settled it since.
-                Standing::InDoubt(before) if before.cause == ASK => before.clone(),
-                _ => {
-                    let (run, cluster, id) = (&self.run, self.folder.cluster(), &step.id);
-                    let said = format!(
-                        "{why}. Only a person can tell whether it was done: look at the cluster, then type fleet resume {run} --settle {cluster}:{id}=done, or \
-                         =again"
-                    );
-                    Failure::new(ASK, said).read("docs/resume.md#settling")
-                }
-            }),
+                Failure::new(UNASKED, said).read("docs/operating.md#in-doubt")
+            })),
+            Again::No => Begin::Ask(said_before(standing, ASK).unwrap_or_else(|| {
+                let (run, cluster, id) = (&self.run, self.folder.cluster(), &step.id);
+                let said = format!(
+                    "{why}. Only a person can tell whether it was done: look at the cluster, then type \
+                     fleet resume {run} --settle {cluster}:{id}=done, or =again"
+                );
+                Failure::new(ASK, said).read("docs/resume.md#settling")
+            })),
         }
     }
 }
 
 /// The cause of a step that a person must settle.
 pub const ASK: &str = "ask-a-person";
+
+/// The cause of a step in doubt whose cluster could not be asked just now: the next resume asks again.
+const UNASKED: &str = "cannot-be-asked";
+
+/// What a resume before has said of the step, where nothing has changed since: it is said once.
+fn said_before(standing: &Standing, cause: &str) -> Option<Failure> {
+    match standing {
+        Standing::InDoubt(before) if before.cause == cause => Some(before.clone()),
+        _ => None,
+    }
+}
 
 /// How long a cluster may take to answer whether a step was done.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20 * 60);
